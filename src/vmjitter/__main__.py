@@ -1,0 +1,5 @@
+"""``python -m vmjitter``."""
+
+from vmjitter.cli import main
+
+main()

@@ -1,0 +1,58 @@
+"""The bench `local`: every trial of a plan, one after another, on this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import vmjitter
+from vmjitter.config.resolve import Resolved
+from vmjitter.effects.clock import utc_now
+from vmjitter.effects.systree import SysTree
+from vmjitter.model.run import RUN_FORMAT, RunInfo, TrialState, TrialStatus
+from vmjitter.session.prepare import Say, host_facts, prepare_guest, qemu_facts
+from vmjitter.session.progress import Report
+from vmjitter.session.trial import Setting, run_trial
+from vmjitter.store.rundir import RunWriter
+
+
+def run_plan(resolved: Resolved, output: Path, *, say: Say, report: Report) -> list[TrialStatus]:
+    """Measure every scenario of a plan into the run directory ``output``.
+
+    Args:
+        say: told what is being prepared, before the first trial.
+        report: told about the running trial about twice a second.
+
+    Raises:
+        VmjitterError: the first trial that failed ends the run; what was measured stays readable.
+    """
+    plan = resolved.plan
+    guest = prepare_guest(plan, say)
+    info = RunInfo(
+        format=RUN_FORMAT,
+        vmjitter=vmjitter.__version__,
+        plan=plan.name,
+        title=plan.title,
+        created_utc=utc_now().isoformat(timespec="seconds"),
+        state=TrialState.RUNNING,
+        deadline_ns=plan.deadline_ns,
+        pair=plan.pair,
+        scenarios=tuple(scenario.name for scenario in plan.scenarios),
+        host=host_facts(SysTree()),
+        qemu=qemu_facts(guest),
+    )
+    writer = RunWriter.create(output, info, resolved.toml)
+    setting = Setting(plan=plan, guest=guest, run=writer, report=report)
+    state = TrialState.FAILED
+    try:
+        statuses = [
+            run_trial(setting, index, scenario)
+            for index, scenario in enumerate(plan.scenarios, start=1)
+        ]
+        state = TrialState.DONE
+    except KeyboardInterrupt:
+        state = TrialState.INTERRUPTED
+        raise
+    finally:
+        writer.write_info(dataclasses.replace(info, state=state))
+    return statuses

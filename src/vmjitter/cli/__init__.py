@@ -1,0 +1,73 @@
+"""The command line: one file per verb; the only place that prints errors and ends the process."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+import vmjitter
+from vmjitter.cli import guest_cmd, report_cmd, run_cmd
+from vmjitter.cli.output import print_error
+from vmjitter.errors import VmjitterError
+
+_HELP = """Does a guest under QEMU/KVM wake up on time, how sure is that, and what makes it late?
+
+Start with: vmjitter run paper --loops 10000
+"""
+
+
+def application() -> typer.Typer:
+    """The application with all its verbs."""
+    app = typer.Typer(
+        help=_HELP, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
+    )
+    app.callback()(_options)
+    for module in (run_cmd, guest_cmd, report_cmd):
+        module.register(app)
+    return app
+
+
+def main() -> None:
+    """Entry point of the program `vmjitter`."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit status; errors are printed, not raised."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        application()(args=list(arguments), prog_name="vmjitter")
+    except VmjitterError as error:
+        print_error(error)
+        return error.exit_status
+    except SystemExit as end:  # typer's way of giving the status
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version.",
+            is_eager=True,
+            callback=lambda value: _print_version() if value else None,
+        ),
+    ] = False,
+) -> None:
+    """See `_HELP`."""
+
+
+def _print_version() -> None:
+    typer.echo(f"vmjitter {vmjitter.__version__}")
+    raise typer.Exit
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

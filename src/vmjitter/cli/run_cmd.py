@@ -1,0 +1,113 @@
+"""`vmjitter run`: measure a plan."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vmjitter.bench.local import run_plan
+from vmjitter.cli import report_cmd
+from vmjitter.cli.live import LiveLines
+from vmjitter.cli.output import interruptible, stderr
+from vmjitter.config.resolve import Choices, resolve
+from vmjitter.config.sources import Value, builtin_plans
+from vmjitter.effects.clock import utc_now
+
+_HELP = """Measure a plan: boot its guests, load them, record every wake-up.
+
+PLAN is a built-in plan or a TOML file. Every setting of it can be overridden for this run;
+`plan.toml` in the run directory says what was used and where each value came from.
+
+Examples:
+
+  vmjitter run paper                              the paper's evaluation, 16 minutes
+
+  vmjitter run paper --loops 10000                the same, 10 s per scenario
+
+  vmjitter run paper --only kernel-io --only native
+
+  vmjitter run paper --set probe.period=500us --set load.udp.rate=1000
+
+  vmjitter run my-plan.toml --output runs/monday --json
+
+Exit status: 0 the deadline holds or none was given; 1 error; 2 usage; 3 deadline missed;
+4 a measurement is invalid or incomplete.
+"""
+
+
+def _plan_names() -> list[str]:
+    return list(builtin_plans())
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("run", help=_HELP, rich_help_panel="Measure")(run)
+
+
+def run(
+    plan: Annotated[
+        str,
+        typer.Argument(help="Name of a built-in plan, or a TOML file.", autocompletion=_plan_names),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", help="Run directory to make.", show_default="runs/<time>-<plan>"),
+    ] = None,
+    loops: Annotated[
+        int | None, typer.Option("-l", "--loops", help="Activations per scenario.")
+    ] = None,
+    interval: Annotated[
+        str | None, typer.Option("-i", "--interval", help="Period, e.g. 1ms; a number means µs.")
+    ] = None,
+    priority: Annotated[
+        int | None, typer.Option("-p", "--priority", help="Real-time priority of the probe.")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Measure this scenario only; repeatable.")
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable."),
+    ] = None,
+    deadline: Annotated[
+        str | None, typer.Option("--deadline", help="A later wake-up is a miss, e.g. 5ms.")
+    ] = None,
+    kernel: Annotated[
+        Path | None, typer.Option("--kernel", help="Guest kernel (bzImage) of your own.")
+    ] = None,
+    modules: Annotated[
+        Path | None, typer.Option("--modules", help="Modules that belong to --kernel.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as JSON on stdout.")
+    ] = False,
+) -> None:
+    """See `_HELP`."""
+    micros = f"{interval}us" if interval is not None and interval.isdecimal() else interval
+    flags = {
+        "probe.loops": ("--loops", loops),
+        "probe.period": ("--interval", micros),
+        "probe.priority": ("--priority", priority),
+        "judge.deadline": ("--deadline", deadline),
+        "guest.kernel_file": ("--kernel", str(kernel.absolute()) if kernel else None),
+        "guest.modules_dir": ("--modules", str(modules.absolute()) if modules else None),
+    }
+    choices = Choices(
+        environ=os.environ,
+        assignments=assignments or (),
+        flags={key: Value(raw, flag) for key, (flag, raw) in flags.items() if raw is not None},
+        only=only or (),
+    )
+    resolved = resolve(plan, choices)
+    path = output or _default_output(resolved.plan.name)
+    with interruptible(), LiveLines(stderr()) as live:
+        run_plan(resolved, path, say=live.say, report=live.report)
+        live.say("figures")
+    report_cmd.finish_run(path, as_json=as_json)
+
+
+def _default_output(plan: str) -> Path:
+    return Path("runs") / f"{utc_now():%Y%m%d-%H%M%S}-{plan}"

@@ -1,0 +1,207 @@
+"""From values and their sources to a `Plan`, and back to a TOML text that says both."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from vmjitter.config.parse import nearest
+from vmjitter.config.sources import (
+    Value,
+    all_settings,
+    find_plan,
+    read_assignments,
+    read_environment,
+    read_plan,
+)
+from vmjitter.errors import UsageError
+from vmjitter.loads.catalog import LOADS
+from vmjitter.model.plan import (
+    Disk,
+    GuestSpec,
+    LoadSpec,
+    Network,
+    Plan,
+    ProbeSpec,
+    Scenario,
+    Where,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What flags and environment add to a plan file.
+
+    Attributes:
+        flags: by key, with the flag's own name as source.
+        only: the scenarios to measure, in the plan's order; empty means all.
+    """
+
+    environ: Mapping[str, str] = field(default_factory=dict)
+    assignments: Sequence[str] = ()
+    flags: Mapping[str, Value] = field(default_factory=dict)
+    only: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolved:
+    """A plan, and the same as TOML with the source of every value."""
+
+    plan: Plan
+    toml: str
+
+
+def resolve(name: str, choices: Choices) -> Resolved:
+    """Read a plan by name or file and apply what the user chose on top.
+
+    Raises:
+        UsageError: an unknown key, scenario or name, or a value of the wrong kind; names the
+            place, what was expected and the nearest valid name.
+    """
+    path = find_plan(name)
+    from_plan, scenarios = read_plan(path)
+    known = all_settings(scenarios)
+    values = {key: Value(setting.default, "default") for key, setting in known.items()}
+    for layer in (
+        from_plan,
+        read_environment(choices.environ, list(known)),
+        dict(choices.flags),
+        read_assignments(choices.assignments),
+    ):
+        for key, value in layer.items():
+            if key not in known:
+                raise UsageError(
+                    f"{value.source}: there is no key {key!r}", hint=nearest(key, known)
+                )
+            values[key] = value
+    parsed = {key: _parse(key, value, known[key].parse) for key, value in values.items()}
+    plan = _plan(path.stem, parsed, _chosen(scenarios, choices.only))
+    _check(plan)
+    return Resolved(plan=plan, toml=_as_toml(path.stem, values, plan))
+
+
+def _parse(key: str, value: Value, parse: Any) -> Any:  # noqa: ANN401 - the table's types
+    try:
+        return parse(value.raw)
+    except UsageError as error:
+        raise UsageError(f"{value.source}: {key}: {error.message}", hint=error.hint) from error
+
+
+def _chosen(scenarios: Sequence[str], only: Sequence[str]) -> tuple[str, ...]:
+    for name in only:
+        if name not in scenarios:
+            raise UsageError(
+                f"--only {name}: the plan has no such scenario", hint=nearest(name, scenarios)
+            )
+    return tuple(name for name in scenarios if not only or name in only)
+
+
+def _plan(name: str, parsed: Mapping[str, Any], scenarios: Sequence[str]) -> Plan:
+    pair = parsed["plan.pair"]
+    return Plan(
+        name=name,
+        title=parsed["plan.title"],
+        deadline_ns=parsed["judge.deadline"],
+        disk_bytes=parsed["disk.size"],
+        probe=ProbeSpec(
+            period_ns=parsed["probe.period"],
+            loops=parsed["probe.loops"],
+            policy=parsed["probe.policy"],
+            priority=parsed["probe.priority"],
+        ),
+        guest=_guest(parsed),
+        scenarios=tuple(_scenario(name, parsed) for name in scenarios),
+        pair=_pair(pair, scenarios),
+    )
+
+
+def _pair(pair: Sequence[str], scenarios: Sequence[str]) -> tuple[str, str] | None:
+    """The before/after pair, if both of its scenarios are measured."""
+    if len(pair) != 2 or not set(pair) <= set(scenarios):
+        return None
+    return pair[0], pair[1]
+
+
+def _guest(parsed: Mapping[str, Any]) -> GuestSpec:
+    return GuestSpec(
+        kernel=parsed["guest.kernel"],
+        kernel_file=parsed["guest.kernel_file"],
+        modules_dir=parsed["guest.modules_dir"],
+        memory_bytes=parsed["guest.memory"],
+        vcpus=parsed["guest.vcpus"],
+        accel=parsed["guest.accel"],
+        boot_timeout_ns=parsed["guest.boot_timeout"],
+        append=parsed["guest.append"],
+    )
+
+
+def _scenario(name: str, parsed: Mapping[str, Any]) -> Scenario:
+    def get(key: str) -> Any:  # noqa: ANN401 - the table's types
+        return parsed[f"scenario.{name}.{key}"]
+
+    return Scenario(
+        name=name,
+        title=get("title") or name,
+        where=get("where"),
+        loads=tuple(LoadSpec(name=load, rate=parsed[f"load.{load}.rate"]) for load in get("loads")),
+        disk=get("disk"),
+        network=get("network"),
+        vhost=get("vhost"),
+        knobs=get("knobs"),
+        paper_max_ns=get("paper_max"),
+    )
+
+
+def _check(plan: Plan) -> None:
+    if plan.probe.period_ns <= 0:
+        raise UsageError("probe.period: must be longer than nothing", hint="write e.g. 1ms")
+    for scenario in plan.scenarios:
+        if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*", scenario.name):
+            raise UsageError(
+                f"{scenario.name!r} cannot be the name of a scenario",
+                hint="use letters, digits, dots, dashes and underscores",
+            )
+        if scenario.where is Where.GUEST:
+            _check_devices(scenario)
+        elif scenario.knobs:
+            raise UsageError(
+                f"scenario.{scenario.name}.knobs: there is no QEMU to change",
+                hint='remove the knobs, or set where = "guest"',
+            )
+
+
+def _check_devices(scenario: Scenario) -> None:
+    for load in scenario.loads:
+        kind = LOADS[load.name]
+        place = f"scenario.{scenario.name}: the load {load.name} needs"
+        if kind.needs_disk and scenario.disk is Disk.NONE:
+            raise UsageError(f"{place} a disk", hint='add disk = "virtio" or "ide"')
+        if kind.needs_network and scenario.network is Network.NONE:
+            raise UsageError(f"{place} a network", hint='add network = "virtio" or "e1000"')
+
+
+def _as_toml(name: str, values: Mapping[str, Value], plan: Plan) -> str:
+    chosen = {scenario.name for scenario in plan.scenarios}
+    lines = [
+        f"# The plan {name!r} as it was measured: every setting, and where its value came from.",
+    ]
+    table = ""
+    for key in sorted(
+        values, key=lambda key: (key.startswith("scenario."), key.rpartition(".")[0])
+    ):
+        head, _, last = key.rpartition(".")
+        if head.startswith("scenario.") and head.removeprefix("scenario.") not in chosen:
+            continue
+        if head != table:
+            table = head
+            lines += ["", f"[{head}]"]
+        lines.append(f"{last} = {_toml_value(values[key].raw)}  # {values[key].source}")
+    return "\n".join(lines) + "\n"
+
+
+def _toml_value(raw: object) -> str:
+    """JSON's texts, numbers, booleans and lists of them are also TOML's (TOML 1.0)."""
+    return json.dumps(raw, ensure_ascii=False)

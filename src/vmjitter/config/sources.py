@@ -1,0 +1,141 @@
+"""Where values come from: default, plan file, environment, flag; the later wins."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from vmjitter.config.parse import nearest
+from vmjitter.config.settings import SCENARIO_SETTINGS, SETTINGS, Setting
+from vmjitter.errors import UsageError
+
+ENV_PREFIX: Final = "VMJITTER_"
+_NOT_SETTINGS: Final = frozenset({"VMJITTER_CACHE"})
+
+
+@dataclass(frozen=True)
+class Value:
+    """A value as it was written, and where."""
+
+    raw: object
+    source: str
+
+
+def builtin_plans() -> dict[str, Path]:
+    """The plans that come with vmjitter, by name."""
+    package = Path(__file__).resolve().parent.parent
+    for directory in (package / "plans", package.parent.parent / "plans"):
+        if directory.is_dir():
+            return {path.stem: path for path in sorted(directory.glob("*.toml"))}
+    return {}
+
+
+def find_plan(name: str) -> Path:
+    """The file of a built-in plan, or the file of that name.
+
+    Raises:
+        UsageError: neither exists; names the nearest built-in plan.
+    """
+    builtin = builtin_plans()
+    if name in builtin:
+        return builtin[name]
+    path = Path(name)
+    if path.is_file():
+        return path
+    raise UsageError(
+        f"there is no plan {name!r}, neither built in nor as a file", hint=nearest(name, builtin)
+    )
+
+
+def read_plan(path: Path) -> tuple[dict[str, Value], tuple[str, ...]]:
+    """All values of a plan file by key with dots, and its scenarios in their order.
+
+    Raises:
+        UsageError: not TOML, or a key that does not exist; names the line.
+    """
+    try:
+        content = path.read_text()
+        tables = tomllib.loads(content)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path}: {error}", hint="a plan is a TOML file") from error
+    values = {}
+    for key, raw in _flatten(tables):
+        line = line_of(content, key)
+        values[key] = Value(raw, f"{path.name}:{line}" if line else path.name)
+    scenarios = tables.get("scenario", {})
+    if not isinstance(scenarios, dict) or not scenarios:
+        raise UsageError(f"{path}: no scenario", hint="add a table [scenario.NAME]")
+    return values, tuple(scenarios)
+
+
+def read_environment(environ: Mapping[str, str], known: Sequence[str]) -> dict[str, Value]:
+    """Values from variables that begin with VMJITTER_.
+
+    Raises:
+        UsageError: a variable that belongs to no key.
+    """
+    by_variable = {variable_of(key): key for key in known}
+    values = {}
+    for variable in sorted(environ):
+        if not variable.startswith(ENV_PREFIX) or variable in _NOT_SETTINGS:
+            continue
+        if variable not in by_variable:
+            raise UsageError(
+                f"the variable {variable} belongs to no setting",
+                hint=nearest(variable, by_variable),
+            )
+        values[by_variable[variable]] = Value(environ[variable], variable)
+    return values
+
+
+def read_assignments(assignments: Sequence[str]) -> dict[str, Value]:
+    """Values from ``--set key=value``.
+
+    Raises:
+        UsageError: no equals sign.
+    """
+    values = {}
+    for assignment in assignments:
+        key, equals, raw = assignment.partition("=")
+        if not equals:
+            raise UsageError(f"--set {assignment}: no value", hint="write --set key=value")
+        values[key.strip()] = Value(raw.strip(), f"--set {key.strip()}")
+    return values
+
+
+def variable_of(key: str) -> str:
+    """The environment variable of a key."""
+    return ENV_PREFIX + re.sub(r"[.-]", "_", key).upper()
+
+
+def all_settings(scenarios: Sequence[str]) -> dict[str, Setting]:
+    """Every valid key of a plan with these scenarios."""
+    table = {setting.key: setting for setting in SETTINGS}
+    for name in scenarios:
+        for setting in SCENARIO_SETTINGS:
+            table[f"scenario.{name}.{setting.key}"] = setting
+    return table
+
+
+def line_of(content: str, key: str) -> int:
+    """The line of a TOML text on which a key stands; 0 if it cannot be told."""
+    table, _, name = key.rpartition(".")
+    current = ""
+    for number, line in enumerate(content.splitlines(), start=1):
+        if header := re.match(r"\s*\[([^\[\]]+)\]", line):
+            current = header[1].strip().replace('"', "")
+        elif current == table and re.match(rf"\s*\"?{re.escape(name)}\"?\s*=", line):
+            return number
+    return 0
+
+
+def _flatten(tables: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for name, value in tables.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -1,0 +1,175 @@
+"""The only place that starts processes.
+
+Every child dies with vmjitter, also when vmjitter is killed: it is started under
+``setpriv --pdeathsig KILL`` (prctl(2), PR_SET_PDEATHSIG).  The signal is tied to the thread that
+forked, so processes are started from the main thread.  A child is in a session of its own, so
+that Ctrl-C reaches vmjitter alone, which then ends its children in order.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Self
+
+from vmjitter.errors import CommandFailed, MissingCapability
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completed:
+    """A program that has ended: its exit status and everything it wrote."""
+
+    argv: tuple[str, ...]
+    status: int
+    stdout: str
+    stderr: str
+
+
+def find_program(name: str, *, hint: str) -> str:
+    """Return the path of a program, also from the system's sbin directories.
+
+    Raises:
+        MissingCapability: it is not installed; the hint says how to get it.
+    """
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    found = shutil.which(name, path=path)
+    if found is None:
+        raise MissingCapability(f"the program {name!r} is not installed", hint=hint)
+    return found
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    timeout_s: float | None = None,
+    stdin: str | None = None,
+) -> Completed:
+    """Run a program to its end and return what it wrote, whatever its exit status.
+
+    Raises:
+        CommandFailed: it could not be started, or took longer than ``timeout_s``.
+    """
+    try:
+        done = subprocess.run(
+            [*_dies_with_us(), *argv],
+            env=dict(env) if env is not None else None,
+            cwd=cwd,
+            timeout=timeout_s,
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise CommandFailed(f"no end after {timeout_s} s: {shlex.join(argv)}") from error
+    except OSError as error:
+        raise CommandFailed(f"cannot start {argv[0]}: {error.strerror}") from error
+    return Completed(
+        argv=tuple(argv), status=done.returncode, stdout=done.stdout, stderr=done.stderr
+    )
+
+
+def check(argv: Sequence[str], **options: object) -> Completed:
+    """Like `run`, but a failure of the program is an error.
+
+    Raises:
+        CommandFailed: as `run`, or the exit status is not 0; carries the program's output.
+    """
+    done = run(argv, **options)  # type: ignore[arg-type]
+    if done.status != 0:
+        raise CommandFailed(
+            f"{Path(argv[0]).name} failed with status {done.status}: {shlex.join(argv)}",
+            evidence=(done.stderr or done.stdout).strip(),
+        )
+    return done
+
+
+class Child:
+    """A program that runs beside us, ended by `close` at the latest.
+
+    Args:
+        argv: program and arguments.
+        log: file that gets its output; it is appended to.
+        pass_fds: descriptors it inherits under the same numbers.
+    """
+
+    def __init__(self, argv: Sequence[str], *, log: Path, pass_fds: Sequence[int] = ()) -> None:
+        self.argv = tuple(argv)
+        self.log = log
+        self._pidfd = -1
+        self._log: IO[bytes] = log.open("ab")
+        try:
+            self._process = subprocess.Popen(
+                [*_dies_with_us(), *argv],
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=subprocess.STDOUT,
+                pass_fds=tuple(pass_fds),
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._log.close()
+            raise CommandFailed(f"cannot start {argv[0]}: {error.strerror}") from error
+        self._pidfd = os.pidfd_open(self._process.pid)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    def fileno(self) -> int:
+        """A process descriptor, readable for `select` once the program has ended."""
+        return self._pidfd
+
+    def status(self) -> int | None:
+        """Exit status, negative signal number, or None while it runs."""
+        return self._process.poll()
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Wait for the end; None if it still runs after ``timeout_s``."""
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal; nothing happens if it has ended already."""
+        self._process.send_signal(number)
+
+    def close(self) -> None:
+        """End it: SIGTERM, and after two seconds SIGKILL.  Safe to call twice."""
+        if self._pidfd < 0:
+            return
+        if self.status() is None:
+            self._process.terminate()
+            if self.wait(2.0) is None:
+                self._process.kill()
+                self._process.wait()
+        os.close(self._pidfd)
+        self._pidfd = -1
+        self._log.close()
+
+    def output_tail(self, lines: int = 15) -> str:
+        """The last lines of what it wrote."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def _dies_with_us() -> list[str]:
+    setpriv = find_program("setpriv", hint="install util-linux")
+    return [setpriv, "--pdeathsig", "KILL", "--"]

@@ -1,0 +1,1 @@
+"""Guest kernels, images, and the channel into a running guest."""

@@ -1,0 +1,1 @@
+"""Disturbing programs, and the proof that they ran."""

@@ -1,0 +1,130 @@
+"""What is to be measured: a plan and its scenarios, as they stand after every default.
+
+All of this is data: the plan file, the environment and flags are turned into it by
+`vmjitter.config`, and nothing here touches a machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from vmjitter.units import Ns
+
+
+class Where(StrEnum):
+    """On which side of the virtual machine's border probe and loads run."""
+
+    GUEST = "guest"
+    HOST = "host"
+
+
+class Disk(StrEnum):
+    """How the guest sees its scratch disk."""
+
+    NONE = "none"
+    IDE = "ide"
+    VIRTIO = "virtio"
+
+
+class Network(StrEnum):
+    """How the guest sees its network."""
+
+    NONE = "none"
+    E1000 = "e1000"
+    VIRTIO = "virtio"
+
+
+class Policy(StrEnum):
+    """Scheduling policy of the probe, in the words of `chrt` and `cyclictest`."""
+
+    FIFO = "fifo"
+    RR = "rr"
+    OTHER = "other"
+
+
+class Accel(StrEnum):
+    """How QEMU runs the guest's instructions; AUTO means KVM if it really works."""
+
+    AUTO = "auto"
+    KVM = "kvm"
+    TCG = "tcg"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeSpec:
+    """The periodic wake-up program.
+
+    Attributes:
+        period_ns: distance of two planned wake-ups.
+        loops: number of activations, wake-ups and overruns together.
+        priority: real-time priority; ignored for `Policy.OTHER`.
+    """
+
+    period_ns: Ns
+    loops: int
+    policy: Policy
+    priority: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuestSpec:
+    """The guest.  ``kernel_file`` and ``modules_dir`` replace the named kernel."""
+
+    kernel: str
+    kernel_file: Path | None
+    modules_dir: Path | None
+    memory_bytes: int
+    vcpus: int
+    accel: Accel
+    boot_timeout_ns: Ns
+    append: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadSpec:
+    """A disturbing program and how often per second it shall do its operation."""
+
+    name: str
+    rate: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """Guest, devices, loads and knobs of one trial.
+
+    Attributes:
+        vhost: wanted; used where the host has vhost-net, said in the result where not.
+        knobs: names of knobs to apply after boot, in this order.
+        paper_max_ns: worst delay that the paper reports for it, or None.
+    """
+
+    name: str
+    title: str
+    where: Where
+    loads: tuple[LoadSpec, ...]
+    disk: Disk
+    network: Network
+    vhost: bool
+    knobs: tuple[str, ...]
+    paper_max_ns: Ns | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything that a run needs to know.
+
+    Attributes:
+        deadline_ns: a later wake-up is a miss; None when no deadline was given.
+        pair: the two scenarios that the before/after figure shows, or None.
+    """
+
+    name: str
+    title: str
+    deadline_ns: Ns | None
+    disk_bytes: int
+    probe: ProbeSpec
+    guest: GuestSpec
+    scenarios: tuple[Scenario, ...]
+    pair: tuple[str, str] | None

@@ -1,0 +1,1 @@
+"""The periodic wake-up program and its sample stream."""

@@ -1,0 +1,155 @@
+"""QEMU's command line, as a pure function of what a scenario asks for.
+
+Option names and values follow qemu(1); `Resources` carries the descriptors that QEMU inherits,
+so that no socket, memory file or disk image needs a name that could be left behind.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vmjitter.model.plan import Accel, Disk, Network
+
+GUEST_MAC = "52:54:00:76:6d:6a"
+USER_NET = ("10.0.2.0/24", "10.0.2.2", "10.0.2.15")
+"""Network, host and guest address of QEMU's user-mode network (qemu(1), -netdev user)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """The virtual machine to start.  Paths are on the host, sizes in bytes."""
+
+    accel: Accel
+    kernel: Path
+    initramfs: Path
+    append: str
+    memory_bytes: int
+    vcpus: int
+    disk: Disk
+    network: Network
+    vhost: bool
+    icount_shift: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What the QEMU process inherits or writes.
+
+    Attributes:
+        qmp_fd: its end of the QMP socket pair.
+        bell_fd: its end of the pair behind the guest's second serial port.
+        shm_path: backing file of the shared memory, ``shm_bytes`` long (a power of two).
+        scratch_path: raw disk image, or None without a disk.
+        direct: the image's file system can bypass the page cache.
+        tap_fd: tap device; None means QEMU's user-mode network.
+        vhost_fd: an open /dev/vhost-net; only with ``tap_fd``.
+    """
+
+    console_log: Path
+    qmp_fd: int
+    bell_fd: int
+    shm_path: str
+    shm_bytes: int
+    scratch_path: str | None
+    direct: bool
+    tap_fd: int | None
+    vhost_fd: int | None
+
+
+def qemu_argv(program: str, machine: Machine, resources: Resources) -> tuple[str, ...]:
+    """The complete argument list, program first."""
+    return (
+        program,
+        *_base(machine),
+        *_boot(machine),
+        *_channels(resources),
+        *_shared_memory(resources),
+        *_disk(machine, resources),
+        *_network(machine, resources),
+    )
+
+
+def _base(machine: Machine) -> tuple[str, ...]:
+    cpu = "host" if machine.accel is Accel.KVM else "max"
+    return (
+        *("-name", "vmjitter,debug-threads=on"),
+        *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
+        # i440fx, the machine of the paper's QEMU; USB would add a timer of its own
+        *("-machine", f"pc,accel={machine.accel.value},usb=off"),
+        *("-cpu", cpu, "-smp", str(machine.vcpus), "-m", f"{machine.memory_bytes >> 20}M"),
+        *(
+            ("-icount", f"shift={machine.icount_shift},sleep=off")
+            if machine.icount_shift is not None
+            else ()
+        ),
+    )
+
+
+def _boot(machine: Machine) -> tuple[str, ...]:
+    return (
+        *("-kernel", str(machine.kernel)),
+        *("-initrd", str(machine.initramfs)),
+        *("-append", machine.append),
+    )
+
+
+def _channels(resources: Resources) -> tuple[str, ...]:
+    return (
+        *("-chardev", f"file,id=console,path={_escape(str(resources.console_log))}"),
+        *("-serial", "chardev:console"),
+        *("-chardev", f"socket,id=bell,fd={resources.bell_fd}"),
+        *("-serial", "chardev:bell"),
+        *("-chardev", f"socket,id=qmp,fd={resources.qmp_fd}"),
+        *("-mon", "chardev=qmp,mode=control"),
+    )
+
+
+def _shared_memory(resources: Resources) -> tuple[str, ...]:
+    backend = f"memory-backend-file,id=shm,size={resources.shm_bytes},share=on"
+    return (
+        *("-object", f"{backend},mem-path={_escape(resources.shm_path)}"),
+        *("-device", "ivshmem-plain,memdev=shm,master=on"),
+    )
+
+
+def _disk(machine: Machine, resources: Resources) -> tuple[str, ...]:
+    if machine.disk is Disk.NONE or resources.scratch_path is None:
+        return ()
+    device = {Disk.IDE: "ide-hd,bus=ide.0", Disk.VIRTIO: "virtio-blk-pci"}[machine.disk]
+    direct = "on" if resources.direct else "off"
+    # threads: QEMU's native AIO works with O_DIRECT only
+    file_node = (
+        f"driver=file,node-name=file0,filename={_escape(resources.scratch_path)},"
+        f"cache.direct={direct},aio=threads"
+    )
+    return (
+        *("-blockdev", file_node),
+        *("-blockdev", f"driver=raw,node-name=scratch,file=file0,cache.direct={direct}"),
+        *("-device", f"{device},drive=scratch"),
+    )
+
+
+def _network(machine: Machine, resources: Resources) -> tuple[str, ...]:
+    if machine.network is Network.NONE:
+        return ()
+    device = {Network.E1000: "e1000", Network.VIRTIO: "virtio-net-pci"}[machine.network]
+    return (
+        *("-netdev", _netdev(machine, resources)),
+        # romfile= : the PXE ROM would only lengthen the boot
+        *("-device", f"{device},netdev=net0,mac={GUEST_MAC},romfile="),
+    )
+
+
+def _netdev(machine: Machine, resources: Resources) -> str:
+    if resources.tap_fd is None:
+        network, host, guest = USER_NET
+        return f"user,id=net0,net={network},host={host},dhcpstart={guest},restrict=off"
+    if machine.vhost and resources.vhost_fd is not None:
+        return f"tap,id=net0,fd={resources.tap_fd},vhost=on,vhostfd={resources.vhost_fd}"
+    return f"tap,id=net0,fd={resources.tap_fd},vhost=off"
+
+
+def _escape(value: str) -> str:
+    """A comma in an option's value is written twice (qemu(1), "keyval")."""
+    return value.replace(",", ",,")

@@ -1,0 +1,1 @@
+"""A synchronous face of qemu.qmp."""

@@ -1,0 +1,1 @@
+"""Tables, figures and JSON from a run directory."""

@@ -1,0 +1,1 @@
+"""One trial, from facts to status."""

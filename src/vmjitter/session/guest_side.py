@@ -1,0 +1,123 @@
+"""Probe and loads inside a guest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from vmjitter.effects.net import GUEST_ADDRESS, HOST_ADDRESS
+from vmjitter.errors import GuestHang
+from vmjitter.guest import layout
+from vmjitter.guest.channel import Reply
+from vmjitter.guest.shm import SharedMemory
+from vmjitter.loads.catalog import UDP_PORT, Place
+from vmjitter.model.plan import Disk, Network
+from vmjitter.model.run import ClockOffset
+from vmjitter.qemu.cmdline import USER_NET
+from vmjitter.qemu.machine import QemuMachine, console_tail
+from vmjitter.session.pingpong import best_offset, play
+
+SHM_IN_GUEST: Final = "/dev/vmjitter"
+DISK_IN_GUEST: Final = "/mnt"
+_DISK_DEVICES: Final = {Disk.IDE: "/dev/sda", Disk.VIRTIO: "/dev/vda"}
+_CLOCK_WAIT_S: Final = 10.0
+
+
+class GuestSide:
+    """The `Side` of a running virtual machine."""
+
+    name = "guest"
+    probe_program = "/bin/probe"
+    affinity = ""
+
+    def __init__(
+        self, machine: QemuMachine, shm: SharedMemory, console_log: Path, *, tap: bool
+    ) -> None:
+        self._machine = machine
+        self._shm = shm
+        self._console = console_log
+        self._host, self._guest = (
+            (HOST_ADDRESS, GUEST_ADDRESS) if tap else (USER_NET[1], USER_NET[2])
+        )
+        self.place = Place(
+            program="/bin/load",
+            shm_path=SHM_IN_GUEST,
+            disk_dir=DISK_IN_GUEST,
+            peer=f"{self._host}:{UDP_PORT}",
+        )
+
+    def prepare(self, disk: Disk, network: Network) -> None:
+        """Mount the scratch disk and give the network its address.
+
+        Raises:
+            GuestCommandFailed: the guest has no such device or refuses.
+        """
+        agent = self._machine.agent
+        if disk is not Disk.NONE:
+            agent.check(["mount", "-t", "ext4", _DISK_DEVICES[disk], DISK_IN_GUEST])
+        if network is not Network.NONE:
+            agent.check(["ifconfig", "lo", "127.0.0.1", "up"])
+            agent.check(["ifconfig", "eth0", self._guest, "netmask", "255.255.255.0", "up"])
+
+    def facts(self) -> dict[str, str]:
+        """What the guest says about itself."""
+        commands = {
+            "kernel": ["uname", "-a"],
+            "cmdline": ["cat", "/proc/cmdline"],
+            "cpu": ["grep", "-m1", "model name", "/proc/cpuinfo"],
+            "memory": ["grep", "MemTotal", "/proc/meminfo"],
+            "clocksource": ["cat", f"{_CLOCKSOURCE}/current_clocksource"],
+            "clocksources": ["cat", f"{_CLOCKSOURCE}/available_clocksource"],
+            "realtime": ["cat", "/sys/kernel/realtime"],
+            "rt_runtime_us": ["cat", "/proc/sys/kernel/sched_rt_runtime_us"],
+        }
+        agent = self._machine.agent
+        facts = {}
+        for name, argv in commands.items():
+            reply = agent.call("run", *argv)
+            facts[name] = reply.text.strip() if reply.status == 0 else ""
+        control = self._shm.control
+        facts["init_ns"] = str(control.init_ns)
+        facts["ready_ns"] = str(control.ready_ns)
+        return facts
+
+    def spawn(self, argv: Sequence[str]) -> None:
+        """See `Side.spawn`."""
+        self._machine.agent.call("spawn", *argv)
+
+    def start(self, argv: Sequence[str]) -> None:
+        """See `Side.start`."""
+        self._machine.agent.start("run", *argv)
+
+    def finished(self) -> Reply | None:
+        """See `Side.finished`."""
+        agent = self._machine.agent
+        return agent.reply() if agent.finished else None
+
+    def pause(self, seconds: float) -> None:
+        """See `Side.pause`."""
+        self._machine.agent.pause(seconds)
+
+    def clock_offset(self) -> ClockOffset | None:
+        """See `Side.clock_offset`; the agent spins on the other end meanwhile."""
+        agent = self._machine.agent
+        self._shm.clock.clock_req = 0
+        self._shm.clock.clock_ack = 0
+        agent.start("clock")
+        waited_s = 0.0
+        while self._shm.control.agent_state != layout.AGENT_CLOCK:
+            agent.pause(0.005)
+            waited_s += 0.005
+            if waited_s > _CLOCK_WAIT_S:
+                raise GuestHang("the guest's agent did not take part in the clock ping-pong")
+        rounds = play(self._shm, self._machine.check_alive)
+        agent.wait(_CLOCK_WAIT_S)
+        return best_offset(rounds)
+
+    def evidence(self) -> str:
+        """See `Side.evidence`."""
+        return console_tail(self._console)
+
+
+_CLOCKSOURCE: Final = "/sys/devices/system/clocksource/clocksource0"

@@ -1,0 +1,196 @@
+"""A scenario inside a guest: boot, prepare, knobs, measure, power off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from vmjitter.effects.scratch import fd_path
+from vmjitter.errors import GuestLost, MissingCapability
+from vmjitter.guest.image import GuestImage
+from vmjitter.guest.shm import SHM_BYTES
+from vmjitter.loads.catalog import LOADS
+from vmjitter.model.plan import Accel, Disk, Network, Plan, Scenario
+from vmjitter.model.run import KnobChange
+from vmjitter.qemu.cmdline import Machine, Resources
+from vmjitter.qemu.machine import QemuMachine
+from vmjitter.session.context import Guest, TrialContext
+from vmjitter.session.guest_side import GuestSide
+from vmjitter.session.measure import Measurement
+from vmjitter.session.outcome import Outcome
+from vmjitter.session.progress import Progress
+from vmjitter.session.resources import Link, network_link, scratch_image, start_peer
+from vmjitter.tuning.knob import Target
+from vmjitter.tuning.knobs import KNOBS
+
+TCG_CONDITION: Final = "TCG: software emulation, times are not those of a KVM host"
+KERNEL_ARGUMENTS: Final = (
+    "console=ttyS0",
+    "quiet",
+    "panic=-1",  # reboot at once, which -no-reboot turns into the end of QEMU
+    "rdinit=/init",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Held:
+    """Descriptors that QEMU inherits."""
+
+    link: Link | None
+    scratch_fd: int | None
+    direct: bool
+
+    @property
+    def tap_fd(self) -> int | None:
+        wire = self.link.wire if self.link is not None else None
+        return wire.tap_fd if wire is not None else None
+
+    @property
+    def vhost_fd(self) -> int | None:
+        return self.link.vhost_fd if self.link is not None else None
+
+
+def measure_in_guest(context: TrialContext) -> None:
+    """Boot a guest and measure in it; fills the context's outcome.
+
+    Raises:
+        GuestLost: the guest did not come up, or went away.
+        VmjitterError: see `Measurement.run`.
+    """
+    plan, scenario, outcome = context.plan, context.scenario, context.outcome
+    if context.guest is None:
+        raise MissingCapability(f"no guest image for the scenario {scenario.name}")
+    with ExitStack() as stack:
+        held = stack.enter_context(_hold(context))
+        _start_peers(stack, context, held)
+        context.report(_booting(plan, scenario))
+        with outcome.phases.phase("boot"):
+            machine = stack.enter_context(_start(context, context.guest, held))
+            outcome.qemu_command = machine.argv
+            _describe(context.guest, scenario, held, outcome)
+            machine.wait_ready(plan.guest.boot_timeout_ns)
+        tap = held.tap_fd is not None
+        side = GuestSide(machine, context.shm, context.writer.console_log, tap=tap)
+        with outcome.phases.phase("prepare"):
+            side.prepare(scenario.disk, scenario.network)
+            outcome.guest_facts = side.facts()
+            outcome.knobs = _apply_knobs(scenario, machine, outcome)
+        outcome.measured = Measurement(context, side).run()
+        outcome.knobs = _verify_knobs(outcome.knobs, machine)
+        with outcome.phases.phase("power off"):
+            machine.power_off()
+
+
+@contextmanager
+def _hold(context: TrialContext) -> Iterator[_Held]:
+    scenario = context.scenario
+    with ExitStack() as stack:
+        link: Link | None = None
+        scratch: tuple[int | None, bool] = (None, False)
+        if scenario.network is not Network.NONE:
+            link = stack.enter_context(network_link(vhost=scenario.vhost))
+            context.outcome.deviations.extend(link.deviations)
+        if scenario.disk is not Disk.NONE:
+            image = scratch_image(context.writer.path, context.plan.disk_bytes)
+            scratch = stack.enter_context(image)
+        yield _Held(link=link, scratch_fd=scratch[0], direct=scratch[1])
+
+
+def _start_peers(stack: ExitStack, context: TrialContext, held: _Held) -> None:
+    for load in context.scenario.loads:
+        if LOADS[load.name].needs_network and held.link is not None:
+            log = context.writer.path / "peer.log"
+            wire = held.link.wire
+            peer = start_peer(rate=load.rate, shm_fd=context.shm_fd, wire=wire, log=log)
+            stack.enter_context(peer)
+
+
+def _start(context: TrialContext, guest: Guest, held: _Held) -> QemuMachine:
+    resources = Resources(
+        console_log=context.writer.console_log.absolute(),
+        qmp_fd=-1,
+        bell_fd=-1,
+        shm_path=fd_path(context.shm_fd),
+        shm_bytes=SHM_BYTES,
+        scratch_path=fd_path(held.scratch_fd) if held.scratch_fd is not None else None,
+        direct=held.direct,
+        tap_fd=held.tap_fd,
+        vhost_fd=held.vhost_fd,
+    )
+    fds = (context.shm_fd, held.scratch_fd, held.tap_fd, held.vhost_fd)
+    image = guest.images[context.scenario.name]
+    return QemuMachine(
+        machine_for(context.plan, context.scenario, image, guest.accel),
+        resources,
+        shm=context.shm,
+        inherit=[fd for fd in fds if fd is not None],
+        qemu_log=context.writer.qemu_log,
+    )
+
+
+def machine_for(plan: Plan, scenario: Scenario, image: GuestImage, accel: Accel) -> Machine:
+    """The virtual machine that a scenario asks for.  Pure."""
+    return Machine(
+        accel=accel,
+        kernel=image.kernel.vmlinuz,
+        initramfs=image.initramfs,
+        append=" ".join((*KERNEL_ARGUMENTS, *plan.guest.append.split())),
+        memory_bytes=plan.guest.memory_bytes,
+        vcpus=plan.guest.vcpus,
+        disk=scenario.disk,
+        network=scenario.network,
+        vhost=scenario.vhost,
+    )
+
+
+def _describe(guest: Guest, scenario: Scenario, held: _Held, outcome: Outcome) -> None:
+    outcome.accel = guest.accel.value
+    if guest.accel is Accel.TCG:
+        outcome.conditions.append(TCG_CONDITION)
+        if guest.accel_reason:
+            outcome.deviations.append(f"TCG instead of KVM: {guest.accel_reason}")
+    if held.link is not None and scenario.network is Network.VIRTIO:
+        outcome.conditions.append(
+            "virtio-net with vhost-net" if held.link.vhost_fd is not None else "virtio-net only"
+        )
+    if held.scratch_fd is not None and not held.direct:
+        outcome.deviations.append("disk image through the page cache: no O_DIRECT here")
+
+
+def _apply_knobs(
+    scenario: Scenario, machine: QemuMachine, outcome: Outcome
+) -> tuple[KnobChange, ...]:
+    target = Target(qemu_pid=machine.child.pid)
+    changes: list[KnobChange] = []
+    for name in scenario.knobs:
+        try:
+            changes.extend(KNOBS[name].apply(target))
+        except MissingCapability as error:
+            outcome.deviations.append(f"without {name}: {error.message}; {error.hint}")
+    return tuple(changes)
+
+
+def _verify_knobs(changes: tuple[KnobChange, ...], machine: QemuMachine) -> tuple[KnobChange, ...]:
+    target = Target(qemu_pid=machine.child.pid)
+    try:
+        machine.check_alive()
+    except GuestLost:
+        return changes
+    return tuple(
+        verified
+        for name in dict.fromkeys(change.knob for change in changes)
+        for verified in KNOBS[name].verify(
+            target, tuple(change for change in changes if change.knob == name)
+        )
+    )
+
+
+def _booting(plan: Plan, scenario: Scenario) -> Progress:
+    return Progress(
+        scenario=scenario.name,
+        phase="boot",
+        loops=plan.probe.loops,
+        period_ns=plan.probe.period_ns,
+    )

@@ -1,0 +1,83 @@
+"""Probe and loads on the host itself, for the scenario without a virtual machine.
+
+They are kept on one CPU, because the guest they are compared with has one.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
+
+from vmjitter.effects.process import Child, find_program
+from vmjitter.guest.channel import Reply
+from vmjitter.loads.catalog import UDP_PORT, Place
+from vmjitter.model.run import ClockOffset
+
+
+class HostSide:
+    """The `Side` without a guest.
+
+    Args:
+        programs: paths of the native ``probe`` and ``load``.
+        shm_fd: the shared memory, inherited by every program.
+        disk_dir: an empty directory for the disk loads.
+        log: gets what the programs print.
+    """
+
+    name = "host"
+
+    def __init__(self, programs: tuple[Path, Path], shm_fd: int, disk_dir: Path, log: Path) -> None:
+        probe, load = programs
+        self.probe_program = str(probe)
+        self.affinity = str(max(os.sched_getaffinity(0)))
+        self.place = Place(
+            program=str(load),
+            shm_path=f"/proc/self/fd/{shm_fd}",
+            disk_dir=str(disk_dir),
+            peer=f"127.0.0.1:{UDP_PORT}",
+        )
+        self._shm_fd = shm_fd
+        self._log = log
+        self._stack = ExitStack()
+        self._started: Child | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def spawn(self, argv: Sequence[str]) -> None:
+        """See `Side.spawn`."""
+        taskset = find_program("taskset", hint="install util-linux")
+        self._child([taskset, "--cpu-list", self.affinity, *argv])
+
+    def start(self, argv: Sequence[str]) -> None:
+        """See `Side.start`."""
+        self._started = self._child(argv)
+
+    def finished(self) -> Reply | None:
+        """See `Side.finished`."""
+        status = self._started.status() if self._started is not None else None
+        return None if status is None else Reply(status=status, text=self.evidence())
+
+    def pause(self, seconds: float) -> None:
+        """See `Side.pause`."""
+        watched = [self._started] if self._started is not None else []
+        select.select(watched, [], [], seconds)
+
+    def clock_offset(self) -> ClockOffset | None:
+        """See `Side.clock_offset`: there is only one clock here."""
+        return None
+
+    def evidence(self) -> str:
+        """See `Side.evidence`."""
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-20:])
+
+    def _child(self, argv: Sequence[str]) -> Child:
+        child = Child(argv, log=self._log, pass_fds=(self._shm_fd,))
+        return self._stack.enter_context(child)

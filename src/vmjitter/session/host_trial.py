@@ -1,0 +1,33 @@
+"""The scenario without a virtual machine: probe and loads on the host itself."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from vmjitter.effects.scratch import scratch_directory
+from vmjitter.loads.catalog import LOADS
+from vmjitter.session.context import TrialContext
+from vmjitter.session.host_side import HostSide
+from vmjitter.session.measure import Measurement
+from vmjitter.session.resources import host_program, start_peer
+
+
+def measure_on_host(context: TrialContext) -> None:
+    """Measure on the host; fills the context's outcome.
+
+    Raises:
+        VmjitterError: see `Measurement.run`.
+    """
+    programs = (host_program("probe"), host_program("load"))
+    log = context.writer.path / "programs.log"
+    log.touch()
+    with ExitStack() as stack:
+        disk_dir = stack.enter_context(scratch_directory(context.writer.path, ".scratch-"))
+        side = stack.enter_context(HostSide(programs, context.shm_fd, disk_dir, log))
+        for load in context.scenario.loads:
+            if LOADS[load.name].needs_network:
+                peer = start_peer(rate=load.rate, shm_fd=context.shm_fd, wire=None, log=log)
+                stack.enter_context(peer)
+        condition = f"on the host itself, CPU {side.affinity}; UDP over loopback"
+        context.outcome.conditions.append(condition)
+        context.outcome.measured = Measurement(context, side).run()

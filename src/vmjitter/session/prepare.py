@@ -1,0 +1,199 @@
+"""What a run needs before its first trial: kernel, images, accelerator, facts."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from vmjitter.effects.scratch import anonymous_memory, fd_path
+from vmjitter.effects.systree import SysTree
+from vmjitter.errors import GuestLost
+from vmjitter.guest.cache import cache_root, publish_file
+from vmjitter.guest.image import GuestImage, build_image, guest_programs, modules_for
+from vmjitter.guest.kernels import KernelFiles, custom_kernel, fetch_kernel
+from vmjitter.guest.shm import SHM_BYTES, SharedMemory
+from vmjitter.model.plan import Accel, Disk, GuestSpec, Network, Plan, Scenario, Where
+from vmjitter.qemu.cmdline import Machine, Resources
+from vmjitter.qemu.machine import QemuMachine, qemu_program, qemu_version
+from vmjitter.session.context import Guest
+from vmjitter.session.guest_trial import machine_for
+from vmjitter.units import NS_PER_S, Ns
+
+Say = Callable[[str], None]
+
+KVM_TRIAL_NS: Final = Ns(15 * NS_PER_S)
+"""A KVM that works brings the guest to its init in one or two seconds."""
+
+_DISK_DEVICES: Final[dict[Disk, tuple[str, ...]]] = {
+    Disk.NONE: (),
+    Disk.IDE: ("ide", "ext4"),
+    Disk.VIRTIO: ("virtio-pci", "virtio-blk", "ext4"),
+}
+_NETWORK_DEVICES: Final[dict[Network, tuple[str, ...]]] = {
+    Network.NONE: (),
+    Network.E1000: ("e1000",),
+    Network.VIRTIO: ("virtio-pci", "virtio-net"),
+}
+
+
+def prepare_guest(plan: Plan, say: Say) -> Guest | None:
+    """Kernel, one image per scenario, and the accelerator; None if no scenario needs a guest.
+
+    Raises:
+        UsageError: no such kernel, or it lacks a module that a device needs.
+        MissingCapability: QEMU, apt or a native program is missing.
+    """
+    scenarios = [scenario for scenario in plan.scenarios if scenario.where is Where.GUEST]
+    if not scenarios:
+        return None
+    qemu_program()
+    say(f"guest kernel {plan.guest.kernel_file or plan.guest.kernel}")
+    kernel = guest_kernel(plan.guest)
+    say("guest images")
+    programs = guest_programs(kernel.arch)
+    cache = cache_root()
+    images = {
+        scenario.name: build_image(
+            kernel, modules=guest_modules(scenario), programs=programs, cache=cache
+        )
+        for scenario in scenarios
+    }
+    accel, reason = choose_accel(plan, scenarios[0], images[scenarios[0].name], say)
+    return Guest(images=images, accel=accel, accel_reason=reason)
+
+
+def guest_kernel(spec: GuestSpec) -> KernelFiles:
+    """The kernel that a plan names, or its own file."""
+    if spec.kernel_file is not None:
+        return custom_kernel(spec.kernel_file, spec.modules_dir)
+    return fetch_kernel(spec.kernel)
+
+
+def guest_modules(scenario: Scenario) -> tuple[str, ...]:
+    """The modules that a scenario's devices need, and no others.  Pure."""
+    return modules_for((*_DISK_DEVICES[scenario.disk], *_NETWORK_DEVICES[scenario.network]))
+
+
+def choose_accel(plan: Plan, scenario: Scenario, image: GuestImage, say: Say) -> tuple[Accel, str]:
+    """KVM if it brings this guest to its init, else TCG with the reason.
+
+    A /dev/kvm that opens is no proof: nested and para-virtual hosts may have one on which no stock
+    kernel boots.  The answer is kept until the host reboots.
+    """
+    if plan.guest.accel is Accel.TCG:
+        return Accel.TCG, ""
+    reason = _kvm_missing(SysTree())
+    if not reason:
+        reason = _kvm_fails(plan, scenario, image, say)
+    if not reason:
+        return Accel.KVM, ""
+    if plan.guest.accel is Accel.KVM:
+        raise GuestLost(
+            f"KVM was asked for and does not work here: {reason}",
+            hint="leave guest.accel at auto to go on with software emulation (TCG)",
+        )
+    return Accel.TCG, reason
+
+
+def _kvm_missing(tree: SysTree) -> str:
+    if not tree.exists("/dev/kvm"):
+        return "/dev/kvm does not exist"
+    if not tree.usable("/dev/kvm"):
+        return "no permission for /dev/kvm (add the user to the group kvm)"
+    return ""
+
+
+def _kvm_fails(plan: Plan, scenario: Scenario, image: GuestImage, say: Say) -> str:
+    boot_id = SysTree().read("/proc/sys/kernel/random/boot_id") or ""
+    key = hashlib.sha256(f"{boot_id} {image.kernel.sha256} {qemu_version(qemu_program())}".encode())
+    record = cache_root() / "kvm" / key.hexdigest()[:16]
+    known = SysTree().read(str(record))
+    if known is not None:
+        return known
+    say("trying KVM")
+    reason = _try_kvm(machine_for(plan, scenario, image, Accel.KVM))
+    record.parent.mkdir(parents=True, exist_ok=True)
+    publish_file(record, reason.encode())
+    return reason
+
+
+def _try_kvm(machine: Machine) -> str:
+    bare = Machine(**{**vars(machine), "disk": Disk.NONE, "network": Network.NONE})
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vmjitter-kvm-")))
+        shm_fd = stack.enter_context(anonymous_memory(SHM_BYTES))
+        shm = stack.enter_context(SharedMemory(shm_fd))
+        resources = _bare_resources(directory, shm_fd)
+        log = directory / "qemu.log"
+        try:
+            qemu = QemuMachine(bare, resources, shm=shm, inherit=[shm_fd], qemu_log=log)
+            stack.enter_context(qemu).wait_ready(KVM_TRIAL_NS)
+        except GuestLost as error:
+            return f"with KVM the guest kernel did not reach its init: {error.message}"
+    return ""
+
+
+def _bare_resources(directory: Path, shm_fd: int) -> Resources:
+    return Resources(
+        console_log=directory / "console.log",
+        qmp_fd=-1,
+        bell_fd=-1,
+        shm_path=fd_path(shm_fd),
+        shm_bytes=SHM_BYTES,
+        scratch_path=None,
+        direct=False,
+        tap_fd=None,
+        vhost_fd=None,
+    )
+
+
+def host_facts(tree: SysTree) -> dict[str, str]:
+    """What matters for timing on this host, as text by name; what cannot be read is empty."""
+    files = {
+        "kernel": "/proc/version",
+        "cmdline": "/proc/cmdline",
+        "clocksource": "/sys/devices/system/clocksource/clocksource0/current_clocksource",
+        "governor": "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor",
+        "realtime": "/sys/kernel/realtime",
+        "rt_runtime_us": "/proc/sys/kernel/sched_rt_runtime_us",
+        "isolated": "/sys/devices/system/cpu/isolated",
+        "online": "/sys/devices/system/cpu/online",
+        "smt": "/sys/devices/system/cpu/smt/control",
+        "thp": "/sys/kernel/mm/transparent_hugepage/enabled",
+        "ksm": "/sys/kernel/mm/ksm/run",
+        "halt_poll_ns": "/sys/module/kvm/parameters/halt_poll_ns",
+        "loadavg": "/proc/loadavg",
+    }
+    facts = {name: tree.read(path) or "" for name, path in files.items()}
+    facts["cpu"] = _field(tree.read("/proc/cpuinfo") or "", "model name")
+    facts["memory"] = _field(tree.read("/proc/meminfo") or "", "MemTotal")
+    return facts
+
+
+def qemu_facts(guest: Guest | None) -> dict[str, str]:
+    """QEMU, kernel and images of a run, as text by name."""
+    if guest is None:
+        return {}
+    image = next(iter(guest.images.values()))
+    return {
+        "version": qemu_version(qemu_program()),
+        "accel": guest.accel.value,
+        "accel_reason": guest.accel_reason,
+        "kernel": image.kernel.name,
+        "kernel_release": image.kernel.release,
+        "kernel_package": f"{image.kernel.package} {image.kernel.package_version}".strip(),
+        "kernel_sha256": image.kernel.sha256,
+        **{f"image_sha256.{name}": image.sha256 for name, image in guest.images.items()},
+    }
+
+
+def _field(content: str, name: str) -> str:
+    for line in content.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == name:
+            return value.strip()
+    return ""

@@ -1,0 +1,38 @@
+"""What a running trial tells whoever watches it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """The state of one trial at one moment.
+
+    Attributes:
+        phase: what it is doing, e.g. "boot" or "measure".
+        recorded: activations taken so far, of ``loops``.
+        current_ns: latency of the latest wake-up, or None before the first.
+        worst_ns: largest latency so far, or None before the first wake-up.
+        rates: operations in the last whole second, by load.
+    """
+
+    scenario: str
+    phase: str
+    loops: int
+    period_ns: int
+    recorded: int = 0
+    current_ns: int | None = None
+    worst_ns: int | None = None
+    overruns: int = 0
+    elapsed_ns: int = 0
+    rates: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def remaining_ns(self) -> int:
+        """Time until the last activation, if none is late."""
+        return max(0, self.loops - self.recorded) * self.period_ns
+
+
+Report = Callable[[Progress], None]

@@ -1,0 +1,1 @@
+"""Numbers from samples: exact, pure, no I/O."""

@@ -1,0 +1,1 @@
+"""Knobs: settings that are read, applied, read back and put back."""
