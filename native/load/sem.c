@@ -2,12 +2,19 @@
  * sem: System V semaphore, acquired and released by two processes that want it at the same
  * time.  One operation: acquire and release here, while the other process waits for it.
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* semtimedop */
+#endif
 #include <errno.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ipc.h>
+#include <sys/prctl.h>
 #include <sys/sem.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "load.h"
 
@@ -38,12 +45,43 @@ static int hold(int id)
 	return change(id, MUTEX, 1);
 }
 
+static void on_orphaned(int number)
+{
+	(void)number; /* only there so that semop ends with EINTR */
+}
+
+/* Semaphores outlive their processes.  So the helper, when its parent is killed, gets a
+ * signal that lets it remove them. */
+static void expect_orphaning(void)
+{
+	struct sigaction action;
+
+	memset(&action, 0, sizeof(action));
+	action.sa_handler = on_orphaned;
+	sigaction(SIGHUP, &action, NULL);
+	prctl(PR_SET_PDEATHSIG, SIGHUP);
+}
+
+/* Waits for the parent's go, not for ever: the signal may come just before the wait. */
+static bool await_go(int id)
+{
+	struct sembuf action = { .sem_num = GO, .sem_op = -1, .sem_flg = 0 };
+	struct timespec at_most = { 1, 0 };
+
+	return semtimedop(id, &action, 1, &at_most) == 0;
+}
+
 static int contend(struct load_run *run)
 {
 	struct state *s = run->state;
+	pid_t parent = getppid();
 
-	while (change(s->id, GO, -1) == 0 && hold(s->id) == 0)
-		;
+	expect_orphaning();
+	while (getppid() == parent)
+		if (await_go(s->id) ? hold(s->id) != 0 : errno != EAGAIN && errno != EINTR)
+			break;
+	if (getppid() != parent)
+		semctl(s->id, 0, IPC_RMID);
 	return 0;
 }
 

@@ -58,11 +58,11 @@ def parse_size(text: str) -> int:
 
 
 def format_ns(value_ns: int) -> str:
-    """Show a duration with three or four significant digits and the unit that fits."""
+    """Show a duration with two decimals in the unit that fits."""
     size = abs(value_ns)
     for unit, scale in (("s", NS_PER_S), ("ms", NS_PER_MS), ("µs", NS_PER_US)):
         if size >= scale:
-            return f"{value_ns / scale:.{2 if size < 100 * scale else 1}f} {unit}"
+            return f"{value_ns / scale:.2f} {unit}"
     return f"{value_ns} ns"
 
 

@@ -36,18 +36,33 @@ class FakeQmp:
 
     def _serve(self) -> None:
         try:
-            with self._sock.makefile("rw") as stream:
-                if self._greet:
-                    print(json.dumps(GREETING), file=stream, flush=True)
-                for line in stream:
-                    message = json.loads(line)
-                    if message["execute"] == "qmp_capabilities":
-                        reply: object = {"return": {}}  # negotiation carries no id
-                    else:
-                        reply = self._answer(message)
-                    if reply is None:
-                        self._sock.shutdown(socket.SHUT_RDWR)
-                        return
-                    print(json.dumps(reply), file=stream, flush=True)
+            if self._greet:
+                self._send(GREETING)
+            buffer = ""
+            while data := self._sock.recv(4096):
+                buffer = self._answer_all(buffer + data.decode())
         except (OSError, ValueError):
             return  # the other side closed first
+
+    def _answer_all(self, buffer: str) -> str:
+        """Answer every complete message; QMP has no separator between them."""
+        while buffer.strip():
+            try:
+                message, end = json.JSONDecoder().raw_decode(buffer.lstrip())
+            except json.JSONDecodeError:
+                break
+            buffer = buffer.lstrip()[end:]
+            reply = self._reply(message)
+            if reply is None:
+                self._sock.shutdown(socket.SHUT_RDWR)
+                return ""
+            self._send(reply)
+        return buffer
+
+    def _reply(self, message: Mapping[str, object]) -> object:
+        if message["execute"] != "qmp_capabilities":
+            return self._answer(message)
+        return {"return": {}} | ({"id": message["id"]} if "id" in message else {})
+
+    def _send(self, message: object) -> None:
+        self._sock.sendall(json.dumps(message).encode() + b"\n")

@@ -194,11 +194,11 @@ def make_knob(*, read_back: str = "fifo:99") -> KnobChange:
     )
 
 
-def latencies(count: int, *, seed: int, worst_ns: int, spikes: int = 200) -> Int64s:
+def latencies(count: int, *, seed: int, worst_ns: int, spikes: int = 0) -> Int64s:
     """Latencies like measured ones: a gamma core, spikes, and overruns after the long ones."""
     random = np.random.default_rng(seed)
     latency = random.gamma(6.0, 4_000.0, count).astype(np.int64)
-    places = np.sort(random.choice(count, min(spikes, count), replace=False))
+    places = np.sort(random.choice(count, min(spikes or count // 1000, count), replace=False))
     sizes = random.pareto(1.2, len(places)) * 60_000
     latency[places] += np.minimum(sizes, worst_ns * 0.8).astype(np.int64)
     if count:

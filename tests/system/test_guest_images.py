@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vmjitter.errors import MissingCapability
+from vmjitter.errors import CommandFailed, MissingCapability
 from vmjitter.guest.apt import busybox
 from vmjitter.guest.cache import cache_root
 from vmjitter.guest.image import APPLETS, build_image, modules_for
@@ -70,6 +70,17 @@ def test_a_second_build_needs_no_network(
     assert fetch_kernel("debian-rt-i386") == kernel
     image = build_image(kernel, modules=(), programs=programs(kernel), cache=cache_root())
     assert image.initramfs.is_file()
+
+
+def test_without_network_and_cache_the_message_helps(
+    kernel: KernelFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with pytest.raises(CommandFailed, match="apt-get update failed") as caught:
+        busybox(kernel.arch, cache=tmp_path)
+    assert "proxy" in caught.value.hint
+    assert "127.0.0.1" in caught.value.evidence
 
 
 def test_every_module_follows_what_it_needs(kernel: KernelFiles) -> None:

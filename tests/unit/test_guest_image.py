@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 import vmjitter
 from vmjitter.errors import MissingCapability, UsageError
 from vmjitter.guest import image
-from vmjitter.guest.image import build_image, modules_for, native_program
+from vmjitter.guest.image import (
+    build_image,
+    guest_programs,
+    is_static_program,
+    modules_for,
+    native_program,
+)
 from vmjitter.guest.kernels import KernelFiles
 from vmjitter.guest.modules import ModuleFile, without_signature
 
@@ -194,3 +201,33 @@ def test_native_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     (tmp_path / "_native").mkdir()
     (tmp_path / "_native/probe-i386").touch()
     assert native_program("probe", "i386") == tmp_path / "_native/probe-i386"
+
+
+@pytest.mark.parametrize(("name", "arch"), [("probe", "i386"), ("load", "x86_64")])
+def test_static_programs_are_told_from_others(name: str, arch: Literal["i386", "x86_64"]) -> None:
+    other: Literal["i386", "x86_64"] = "x86_64" if arch == "i386" else "i386"
+    data = native_program(name, arch).read_bytes()
+    assert is_static_program(data, arch)
+    assert not is_static_program(data, other)
+    assert not is_static_program(Path("/bin/sh").read_bytes(), arch)  # needs ld.so
+    assert not is_static_program(data[:20], arch)
+    assert not is_static_program(b"#!/bin/sh\n" * 20, arch)
+
+
+def test_without_apt_the_hosts_static_busybox_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_apt(*_: object, **__: object) -> Path:
+        raise MissingCapability("there is no apt-get")
+
+    monkeypatch.setattr("vmjitter.guest.image.busybox", no_apt)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingCapability, match="no static busybox for i386 guests") as error:
+        guest_programs("i386")
+    assert "--set guest.busybox=FILE" in error.value.hint
+    own = tmp_path / "busybox"
+    own.write_bytes(native_program("load", "i386").read_bytes())
+    own.chmod(0o755)
+    assert guest_programs("i386")["bin/busybox"] == own
+    with pytest.raises(MissingCapability, match="for x86_64"):
+        guest_programs("x86_64")

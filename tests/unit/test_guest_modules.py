@@ -80,7 +80,6 @@ def test_modinfo_of_both_widths(bits: int) -> None:
     info = parse_modinfo(write_module(bits=bits, info=lines), "ext4.ko")
     assert info.depends == ("jbd2", "crc_16", "mbcache")
     assert info.soft_before == ("crc32c",)
-    assert info.soft_after == ("late",)
     assert info.aliases == ("fs-ext4", "ext3")
 
 

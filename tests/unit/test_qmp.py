@@ -56,6 +56,6 @@ def test_no_greeting_before_the_end_of_file() -> None:
 
 def test_no_greeting_at_all() -> None:
     ours, theirs = socket.socketpair()
-    with theirs, Qmp(ours, timeout_s=0.2) as qmp:
-        with pytest.raises(QemuDied, match=r"did not answer on QMP within 0\.2 s"):
-            qmp.connect()
+    refused = pytest.raises(QemuDied, match=r"did not answer on QMP within 0\.2 s")
+    with theirs, Qmp(ours, timeout_s=0.2) as qmp, refused:
+        qmp.connect()

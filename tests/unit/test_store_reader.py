@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fakes.runmaker import (
@@ -94,6 +94,7 @@ def test_fewer_records_than_planned_are_incomplete(tmp_path: Path) -> None:
 WHOLE = header_bytes(loops=4) + record_bytes(np.array([1, -2, MISSED, 4]))
 
 
+@settings(deadline=None)
 @given(cut=st.integers(0, len(WHOLE)))
 def test_a_stream_may_end_at_any_byte(cut: int) -> None:
     notes: list[str] = []
@@ -233,3 +234,19 @@ def test_no_directory_is_named(tmp_path: Path) -> None:
 
 def test_a_load_without_an_interval_has_no_rate() -> None:
     assert make_load("shm", seconds=0).rate == 0.0
+
+
+def test_the_hundredth_trial_comes_after_the_tenth(tmp_path: Path) -> None:
+    trials = [TrialMaker(status=make_status(f"t{number}"), begun=False) for number in range(101)]
+    names = [trial.status.scenario for trial in read_run(make_run(tmp_path / "r", trials)).trials]
+    assert names == [f"t{number}" for number in range(101)]
+
+
+def test_a_changed_byte_among_the_samples_is_noticed(tmp_path: Path) -> None:
+    path = make_run(tmp_path / "run", [TrialMaker(status=make_status(), latency_ns=sample())])
+    seal_run(path)
+    file = path / "trials" / "01-kernel-io" / "samples.parquet"
+    whole = file.read_bytes()
+    for place in range(200, 2000, 150):  # within the pages of the first column
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        assert not read_run(path).trials[0].readable

@@ -11,8 +11,9 @@ from rich.table import Table
 
 from vmjitter.cli.output import stderr, stdout
 from vmjitter.guest.cache import cache_root
-from vmjitter.guest.image import DEVICE_MODULES, build_image, guest_programs, modules_for
+from vmjitter.guest.image import build_image, guest_programs, modules_for
 from vmjitter.guest.kernels import KERNELS, custom_kernel, fetch_kernel
+from vmjitter.guest.modules import DEVICE_MODULES
 
 _BUILD_HELP = """Fetch a guest kernel and build an image for it, without root.
 

@@ -91,5 +91,5 @@ def _show(run: Run, *, as_json: bool, figures: bool) -> None:
         console = stdout()
         print_report(console, result)
         if figures:
-            console.print(f"\n Figures: {run.path / FIGURES_DIR}", soft_wrap=True)
+            console.print(f"\n Figures: {run.path / FIGURES_DIR}", soft_wrap=True, markup=False)
     raise typer.Exit(result.exit_status)

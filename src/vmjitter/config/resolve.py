@@ -130,6 +130,7 @@ def _guest(parsed: Mapping[str, Any]) -> GuestSpec:
         kernel=parsed["guest.kernel"],
         kernel_file=parsed["guest.kernel_file"],
         modules_dir=parsed["guest.modules_dir"],
+        busybox=parsed["guest.busybox"],
         memory_bytes=parsed["guest.memory"],
         vcpus=parsed["guest.vcpus"],
         accel=parsed["guest.accel"],

@@ -43,6 +43,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("guest.kernel", parse.text, "debian-rt-i386", "a name from `vmjitter guest list`"),
     Setting("guest.kernel_file", parse.optional_path, "", "a bzImage instead of a named kernel"),
     Setting("guest.modules_dir", parse.optional_path, "", "modules that belong to kernel_file"),
+    Setting("guest.busybox", parse.optional_path, "", "a static busybox instead of Debian's"),
     Setting("guest.memory", parse.size, "1G", "memory of the guest"),
     Setting("guest.vcpus", parse.integer(1, 64), 1, "virtual CPUs of the guest"),
     Setting("guest.accel", parse.choice(Accel), "auto", "auto, kvm or tcg"),

@@ -171,5 +171,12 @@ class Child:
 
 
 def _dies_with_us() -> list[str]:
+    """Prefix of every command line: the program gets SIGKILL when we die.
+
+    We may die between fork and prctl(2), which then waits for a death that is past.  So a shell
+    compares its parent with us once the signal is set, and gives up if that is somebody else.
+    """
     setpriv = find_program("setpriv", hint="install util-linux")
-    return [setpriv, "--pdeathsig", "KILL", "--"]
+    guard = '[ "$PPID" = "$1" ] || exit 1; shift; exec "$@"'
+    shell = ["/bin/sh", "-c", guard, "vmjitter-guard", str(os.getpid())]
+    return [setpriv, "--pdeathsig", "KILL", "--", *shell]

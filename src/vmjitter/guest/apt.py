@@ -187,11 +187,10 @@ def apt_sources(targets: str, arch: str, keyring: Path) -> str:
 
 
 def _is_debian(uri: str, origin: str) -> bool:
-    # apt knows the origin only while it has the host's package lists; containers often delete
-    # them, and then the variable comes back unexpanded
+    # without the host's package lists the variable comes back unexpanded
     if origin and not origin.startswith("$("):
         return origin == "Debian"
-    return uri.rstrip("/").rpartition("/")[2] in {"debian", "debian-security"}
+    return uri.rstrip("/").rpartition("/")[2].startswith("debian")
 
 
 def _taken_over(host: str) -> list[str]:
@@ -216,9 +215,7 @@ class _PrivateApt:
                 "the keys of the Debian archive are not installed here",
                 hint=f"install debian-archive-keyring, or {_OWN_KERNEL}",
             )
-        targets = process.check(
-            [self._apt_get, "indextargets", "--format", _TARGET_FORMAT, "Identifier: Packages"]
-        ).stdout
+        targets = _index_targets(self._apt_get)
         sources = apt_sources(targets, arch, keyring)
         if not sources:
             raise MissingCapability(
@@ -276,6 +273,15 @@ class _PrivateApt:
                 hint=f"check network, proxy and the mirror in apt's sources, or {_OWN_KERNEL}",
                 evidence=(done.stderr or done.stdout).strip(),
             )
+
+
+def _index_targets(apt_get: str) -> str:
+    # the first run knows each origin but shows only what the host has lists of; the second shows
+    # what is configured, which is all there is in a fresh container
+    listed = [apt_get, "indextargets", "--format", _TARGET_FORMAT, "Identifier: Packages"]
+    return (
+        process.check(listed).stdout + "\n" + process.check([*listed, "--no-release-info"]).stdout
+    )
 
 
 def parse_record(text: str) -> dict[str, str]:

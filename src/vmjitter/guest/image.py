@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,6 +110,7 @@ APPLETS: Final = (
 _NATIVE: Final = ("agent", "probe", "load")
 _MOUNT_POINTS: Final = ("dev", "mnt", "proc", "run", "sys", "tmp")
 # part of the cache key; counted up when the same inputs shall give another archive
+_PT_INTERP: Final = 3
 _FORMAT: Final = 2
 
 
@@ -164,7 +166,7 @@ def native_program(name: str, arch: Arch) -> Path:
 
 
 def guest_programs(
-    arch: Arch, *, cache: Path | None = None, refresh: bool = False
+    arch: Arch, *, cache: Path | None = None, refresh: bool = False, own_busybox: Path | None = None
 ) -> dict[str, Path]:
     """The programs of every guest, as `build_image` takes them.
 
@@ -172,15 +174,49 @@ def guest_programs(
         arch: architecture of the guest.
         cache: cache directory; `cache_root` if None.
         refresh: look for a newer busybox even if the cache has one.
+        own_busybox: a static busybox to take instead of Debian's.
 
     Raises:
-        MissingCapability: a native program was not built, or this host has no Debian apt.
+        MissingCapability: a native program was not built, or there is no static busybox.
         CommandFailed: busybox could not be downloaded.
     """
     programs = {f"bin/{name}": native_program(name, arch) for name in _NATIVE if name != "agent"}
     programs[INIT] = native_program("agent", arch)
-    programs[BUSYBOX] = busybox(arch, cache=cache, refresh=refresh)
+    programs[BUSYBOX] = own_busybox or _find_busybox(arch, cache, refresh=refresh)
     return programs
+
+
+def _find_busybox(arch: Arch, cache: Path | None, *, refresh: bool) -> Path:
+    """Debian's busybox; without apt the host's own, if it can run in the guest."""
+    try:
+        return busybox(arch, cache=cache, refresh=refresh)
+    except MissingCapability as error:
+        own = shutil.which("busybox")
+        if own is not None and is_static_program(Path(own).read_bytes(), arch):
+            return Path(own)
+        raise MissingCapability(
+            f"no static busybox for {arch} guests: {error.message}",
+            hint="name one with --set guest.busybox=FILE",
+        ) from error
+
+
+def is_static_program(data: bytes, arch: Arch) -> bool:
+    """Whether an ELF file is a statically linked program for ``arch``.
+
+    That is: of the right class and machine, and without a PT_INTERP segment (System V ABI,
+    "Program header").
+    """
+    bits = {"i386": 1, "x86_64": 2}[arch]
+    if len(data) < 64 or data[:5] != b"\x7fELF" + bytes([bits]):
+        return False
+    machine = int.from_bytes(data[18:20], "little")
+    if machine != {"i386": 3, "x86_64": 62}[arch]:
+        return False
+    offset_at, size_at, width = (28, 42, 4) if arch == "i386" else (32, 54, 8)
+    offset = int.from_bytes(data[offset_at : offset_at + width], "little")
+    size, count = (int.from_bytes(data[at : at + 2], "little") for at in (size_at, size_at + 2))
+    headers = (data[offset + n * size : offset + n * size + 4] for n in range(count))
+    return all(int.from_bytes(header, "little") != _PT_INTERP for header in headers)
 
 
 def build_image(

@@ -65,11 +65,16 @@ class ModuleFile:
 
 @dataclass(frozen=True, kw_only=True)
 class ModuleInfo:
-    """What a module says about itself, in the order in which it says it."""
+    """What a module says about itself.
+
+    Args:
+        depends: modules whose symbols it uses.
+        soft_before: modules or aliases that it wishes to be there before it.
+        aliases: other names that stand for it.
+    """
 
     depends: tuple[str, ...]
     soft_before: tuple[str, ...]
-    soft_after: tuple[str, ...]
     aliases: tuple[str, ...]
 
 
@@ -168,27 +173,17 @@ def parse_modinfo(data: bytes, name: str) -> ModuleInfo:
     values: dict[str, list[str]] = {}
     for key, value in pairs:
         values.setdefault(key.decode(), []).append(value.decode(errors="replace"))
-    before, after = _softdeps(values.get("softdep", []))
     depends = [item for text in values.get("depends", []) for item in text.split(",") if item]
     return ModuleInfo(
         depends=tuple(canonical(item) for item in depends),
-        soft_before=before,
-        soft_after=after,
+        soft_before=tuple(word for text in values.get("softdep", []) for word in _before(text)),
         aliases=tuple(values.get("alias", [])),
     )
 
 
-def _softdeps(texts: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    # the words after "pre:" and those after "post:", modprobe.d(5)
-    found: dict[str, list[str]] = {"pre:": [], "post:": []}
-    for text in texts:
-        current = found["pre:"]
-        for word in text.split():
-            if word in found:
-                current = found[word]
-            else:
-                current.append(word)
-    return tuple(found["pre:"]), tuple(found["post:"])
+def _before(softdep: str) -> list[str]:
+    # the words after "pre:"; those after "post:" are for what runs later, modprobe.d(5)
+    return softdep.partition("post:")[0].replace("pre:", " ").split()
 
 
 def _modinfo(data: bytes) -> bytes:

@@ -70,11 +70,12 @@ class ProbeSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class GuestSpec:
-    """The guest.  ``kernel_file`` and ``modules_dir`` replace the named kernel."""
+    """The guest.  ``kernel_file``, ``modules_dir`` and ``busybox`` replace Debian's files."""
 
     kernel: str
     kernel_file: Path | None
     modules_dir: Path | None
+    busybox: Path | None
     memory_bytes: int
     vcpus: int
     accel: Accel

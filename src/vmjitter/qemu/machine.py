@@ -35,8 +35,9 @@ def qemu_program() -> str:
 
 
 def qemu_version(program: str) -> str:
-    """The first line of ``qemu-system-x86_64 --version``."""
-    return check([program, "--version"], timeout_s=20).stdout.splitlines()[0]
+    """QEMU's version as it names itself, e.g. "7.2.22 (Debian 1:7.2+dfsg-7)"."""
+    line = check([program, "--version"], timeout_s=20).stdout.splitlines()[0]
+    return line.removeprefix("QEMU emulator version ")
 
 
 def console_tail(path: Path, lines: int = 20) -> str:

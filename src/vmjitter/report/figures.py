@@ -42,6 +42,7 @@ _STYLE: Final[Any] = {
     "axes.spines.right": False,
     "axes.linewidth": 0.7,
     "svg.hashsalt": "vmjitter",
+    "text.parse_math": False,
 }
 _LATE: Final = "#1f4e79"
 _MISS: Final = "#b3261e"
@@ -207,7 +208,7 @@ def _draw_panel(axes: Axes, panel: _Panel, scale: _Scale, deadline_ns: int | Non
         rasterized=True,
         zorder=2,
     )
-    end_s = max(float(panel.seconds[-1]), panel.result.period_ns / NS_PER_S)
+    end_s = max(float(panel.seconds[-1]), panel.result.period_ns / NS_PER_S) or 1.0
     axes.set_xlim(-0.005 * end_s, end_s * 1.005)
     axes.set_ylim(scale.bottom_ns / scale.unit_ns, scale.top_ns / scale.unit_ns)
     axes.set_xlabel("time since the first activation (s)")

@@ -16,6 +16,7 @@ from vmjitter.report.result import RunResult, TrialResult, paper_text
 from vmjitter.stats.summary import upper_share
 from vmjitter.units import format_ns
 
+_INVALID = "INVALID"
 _BAD = "bold red"
 _WARN = "yellow"
 _HEAD = "bold"
@@ -50,7 +51,8 @@ def render(result: RunResult, *, wide: bool) -> RenderableType:
 def _head(result: RunResult) -> RenderableType:
     info = result.run.info
     text = Text(info.title or info.plan, _HEAD)
-    for line in (f"{info.plan}, {info.created_utc}, vmjitter {info.vmjitter}", _machine(result)):
+    begun = info.created_utc.replace("T", " ").replace("+00:00", " UTC").replace("Z", " UTC")
+    for line in (f"{info.plan}, {begun}, vmjitter {info.vmjitter}", _machine(result)):
         text.append(f"\n{line}" if line else "", f"not bold {_ASIDE}")
     return Padding(text, (1, 1))
 
@@ -59,10 +61,11 @@ def _machine(result: RunResult) -> str:
     """Processor, kernel and QEMU; the rest of the facts is in the JSON."""
     host, qemu = result.run.info.host, result.run.info.qemu
     kernel = host.get("kernel", "").removeprefix("Linux version ").split(" ")[0]
+    version = qemu.get("version", "").removeprefix("QEMU emulator version ").split(" ")[0]
     facts = {
         "": host.get("cpu"),
         "Linux ": kernel,
-        "QEMU ": qemu.get("version"),
+        "QEMU ": version,
         "guest Linux ": qemu.get("kernel_release"),
     }
     return "; ".join(f"{word}{value}" for word, value in facts.items() if value)
@@ -135,7 +138,7 @@ def _stack(cells: dict[str, Text], group: Iterable[str]) -> Text:
 def _name(trial: TrialResult) -> Text:
     name = Text(trial.scenario, _HEAD)
     if trial.reasons:
-        name.append("\nINVALID", _BAD)
+        name.append(f"\n{_INVALID}", _BAD)
     elif trial.incomplete:
         name.append("\nincomplete", _WARN)
     return name
@@ -166,11 +169,19 @@ def _deadline(result: RunResult) -> Text:
         return Text()
     text = Text(f"Deadline {format_ns(deadline_ns)}: ")
     if result.missed:
-        names = ", ".join(trial.scenario for trial in result.missed)
-        return text.append(f"missed by {names}", _BAD)
-    if any(trial.valid for trial in result.trials):
-        return text.append("not missed by any valid trial")
-    return text.append("no verdict, because no trial is valid", _WARN)
+        text.append(f"missed by {_names(result.missed)}", _BAD)
+    elif any(trial.valid for trial in result.trials):
+        text.append("not missed by any valid trial")
+    else:
+        text.append("no verdict, because no trial is valid", _WARN)
+    others = [trial for trial in result.trials if trial.summary.misses and not trial.valid]
+    if others:
+        text.append(f"; missed, but not valid or not complete: {_names(others)}", _WARN)
+    return text
+
+
+def _names(trials: Iterable[TrialResult]) -> str:
+    return ", ".join(trial.scenario for trial in trials)
 
 
 def _maximum(result: RunResult) -> Text:
@@ -241,18 +252,17 @@ def _details(trial: TrialResult) -> RenderableType:
     grid.add_column(no_wrap=True, style=_ASIDE, min_width=10)
     grid.add_column(overflow="fold")
     for label, text in _detail_lines(trial):
-        grid.add_row(label, text)
+        grid.add_row(Text(label, f"not dim {_BAD}" if label == _INVALID else ""), text)
     heading = Text.assemble((trial.scenario, _HEAD), f"  {trial.status.title}")
     return Group(Padding(heading, (0, 1)), Padding(grid, (0, 1, 0, 3)))
 
 
 def _detail_lines(trial: TrialResult) -> Iterable[tuple[str, Text]]:
     for reason in trial.reasons:
-        yield f"[not dim {_BAD}]INVALID[/]", Text(reason, _BAD)
+        yield _INVALID, Text(reason, _BAD)
     if trial.incomplete:
         error = "" if trial.reasons else trial.status.error
-        text = trial.incomplete_text.removeprefix("incomplete: ")
-        yield "incomplete", Text(f"{text} activations{'; ' if error else ''}{error}", _WARN)
+        yield "state", Text(f"{trial.incomplete_text}{'; ' if error else ''}{error}", _WARN)
     if trial.summary.negative:
         yield "early", Text(f"{trial.summary.negative} wake-ups before their time", _WARN)
     for condition in trial.conditions:
@@ -263,8 +273,8 @@ def _detail_lines(trial: TrialResult) -> Iterable[tuple[str, Text]]:
         yield "note", Text(note, _WARN)
     for side, loads in _sides(trial.status.loads).items():
         yield f"{side} loads", Text(", ").join(_load(load) for load in loads)
-    for knob in trial.status.knobs:
-        yield "knob", _knob(knob)
+    for knobs in _alike(trial.status.knobs):
+        yield "knob", _knob(knobs)
 
 
 def _sides(loads: Iterable[LoadResult]) -> dict[str, list[LoadResult]]:
@@ -288,9 +298,19 @@ def _load(load: LoadResult) -> Text:
     return text
 
 
-def _knob(knob: KnobChange) -> Text:
-    change = f"{knob.knob} of {knob.target}: {knob.before} to {knob.wanted}"
-    if knob.in_force:
-        return Text(change)
-    found = knob.after if knob.read_back == knob.wanted else knob.read_back
-    return Text(f"{change}, but found {found}", _BAD)
+def _alike(knobs: Iterable[KnobChange]) -> list[list[KnobChange]]:
+    """Changes that differ in their target only, such as the threads of one process."""
+    groups: dict[tuple[str, ...], list[KnobChange]] = {}
+    for knob in knobs:
+        key = (knob.knob, knob.before, knob.wanted, knob.read_back, knob.after)
+        groups.setdefault(key, []).append(knob)
+    return list(groups.values())
+
+
+def _knob(knobs: list[KnobChange]) -> Text:
+    knob = knobs[0]
+    text = Text(f"{knob.knob}: {knob.before} to {knob.wanted}")
+    if not knob.in_force:
+        found = knob.after if knob.read_back == knob.wanted else knob.read_back
+        text.append(f", but found {found}", _BAD)
+    return text.append(f" ({', '.join(each.target for each in knobs)})", _ASIDE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from vmjitter.guest.image import GuestImage
@@ -34,6 +35,8 @@ class TrialContext:
         guest: None if no scenario of the run needs one.
         shm_fd: descriptor of ``shm``, for children to inherit.
         outcome: grows while the trial runs.
+        publish: writes what is known by now to the trial's status, so that it is there even if
+            vmjitter is killed.
     """
 
     plan: Plan
@@ -44,3 +47,4 @@ class TrialContext:
     writer: TrialWriter
     outcome: Outcome
     report: Report
+    publish: Callable[[], None]

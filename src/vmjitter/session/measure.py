@@ -41,6 +41,7 @@ class Measurement:
         self._monitor = LoadMonitor(context.shm)
         self.flow = SampleFlow(context.shm, context.writer)
         context.outcome.flow = self.flow
+        context.publish()
         self._begin_ns = now_ns()
 
     def run(self) -> Measured:

@@ -54,7 +54,7 @@ def prepare_guest(plan: Plan, say: Say) -> Guest | None:
     say(f"guest kernel {plan.guest.kernel_file or plan.guest.kernel}")
     kernel = guest_kernel(plan.guest)
     say("guest images")
-    programs = guest_programs(kernel.arch)
+    programs = guest_programs(kernel.arch, own_busybox=plan.guest.busybox)
     cache = cache_root()
     images = {
         scenario.name: build_image(

@@ -61,7 +61,7 @@ def run_trial(setting: Setting, index: int, scenario: Scenario) -> TrialStatus:
     with setting.run.start_trial(index, status) as writer:
         outcome = Outcome()
         try:
-            _measure(setting, scenario, writer, outcome)
+            _measure(setting, scenario, writer, outcome, status)
         except BaseException as error:
             state = TrialState.INTERRUPTED
             if isinstance(error, VmjitterError):
@@ -72,7 +72,13 @@ def run_trial(setting: Setting, index: int, scenario: Scenario) -> TrialStatus:
         return _finish(writer, status, outcome, state=TrialState.DONE, invalid=reasons)
 
 
-def _measure(setting: Setting, scenario: Scenario, writer: TrialWriter, outcome: Outcome) -> None:
+def _measure(
+    setting: Setting,
+    scenario: Scenario,
+    writer: TrialWriter,
+    outcome: Outcome,
+    status: TrialStatus,
+) -> None:
     with ExitStack() as stack:
         shm_fd = stack.enter_context(anonymous_memory(SHM_BYTES))
         shm = stack.enter_context(SharedMemory(shm_fd))
@@ -85,6 +91,7 @@ def _measure(setting: Setting, scenario: Scenario, writer: TrialWriter, outcome:
             writer=writer,
             outcome=outcome,
             report=setting.report,
+            publish=lambda: writer.write_status(outcome.fill(status)),
         )
         if scenario.where is Where.HOST:
             measure_on_host(context)

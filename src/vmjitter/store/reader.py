@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -132,7 +133,12 @@ def read_run(path: Path) -> Run:
 def trial_directories(path: Path) -> list[Path]:
     """Directories of a run's trials, in the order in which they were measured."""
     trials = path / TRIALS_DIR
-    return sorted(entry for entry in trials.glob("*") if entry.is_dir())
+    return sorted((entry for entry in trials.glob("*") if entry.is_dir()), key=_number_and_name)
+
+
+def _number_and_name(trial: Path) -> tuple[int, str]:
+    number = trial.name.partition("-")[0]
+    return (int(number) if number.isdecimal() else 0, trial.name)
 
 
 def read_status(path: Path) -> TrialStatus:
@@ -246,19 +252,17 @@ def _structure(data: dict[str, object], record: type[Record], file: Path) -> Rec
 
 def _exactly(value: object, kind: type[object]) -> object:
     """Refuse what cattrs would convert: "12" is no count, null is no text."""
+    if issubclass(kind, StrEnum):  # a kind of text, so it comes here, too
+        return kind(str(value))
     if type(value) is not kind:
         raise TypeError(f"{value!r} is not of type {kind.__name__}")
     return value
 
 
-def _is_plain(kind: object) -> bool:
-    """Only these types themselves: an enumeration of texts is a text, too, but is converted."""
-    return kind in (int, str, bool)
-
-
 def _converter() -> cattrs.Converter:
     converter = cattrs.Converter()
-    converter.register_structure_hook_func(_is_plain, _exactly)
+    for kind in (int, str, bool):
+        converter.register_structure_hook(kind, _exactly)
     return converter
 
 
