@@ -13,10 +13,9 @@ import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
@@ -46,9 +45,12 @@ FLAGS = (
 STAMP = "build.json"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Binary:
-    """One program for one architecture."""
+class Binary(NamedTuple):
+    """One program for one architecture.
+
+    Not a dataclass: hatchling runs this file without entering it in ``sys.modules``, which
+    dataclasses need to resolve annotations.
+    """
 
     root: Path
     program: str

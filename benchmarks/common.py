@@ -42,9 +42,7 @@ def render(rows: Sequence[Row]) -> str:
     names = list(rows[0])
     cells = [[_text(row.get(name)) for name in names] for row in rows]
     numeric = [all(isinstance(row.get(n), int | float | None) for row in rows) for n in names]
-    widths = [
-        max(3, len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(names)
-    ]
+    widths = [max(3, len(name), *(len(line[i]) for line in cells)) for i, name in enumerate(names)]
     rule = [
         "-" * (width - 1) + (":" if right else "-")
         for width, right in zip(widths, numeric, strict=True)
@@ -68,7 +66,9 @@ def _text(value: Cell) -> str:
     return str(value)
 
 
-def show(conditions: Mapping[str, str], tables: Mapping[str, Sequence[Row]], *, as_json: bool) -> None:
+def show(
+    conditions: Mapping[str, str], tables: Mapping[str, Sequence[Row]], *, as_json: bool
+) -> None:
     """Print the result of a benchmark: its conditions and its tables by title."""
     if as_json:
         document = {"format": 1, "conditions": dict(conditions)}

@@ -24,7 +24,7 @@ Start with: vmjitter run paper --loops 10000
 def application() -> typer.Typer:
     """The application with all its verbs."""
     app = typer.Typer(
-        help=_HELP, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
+        help=_HELP, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False
     )
     app.callback()(_options)
     for module in (run_cmd, guest_cmd, report_cmd):

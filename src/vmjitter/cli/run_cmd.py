@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Annotated
@@ -12,18 +13,20 @@ from vmjitter.bench.local import run_plan
 from vmjitter.cli import report_cmd
 from vmjitter.cli.live import LiveLines
 from vmjitter.cli.output import interruptible, stderr
-from vmjitter.config.resolve import Choices, resolve
+from vmjitter.config.resolve import Choices, Resolved, resolve
 from vmjitter.config.sources import Value, builtin_plans
 from vmjitter.effects.clock import utc_now
+from vmjitter.errors import UsageError
+from vmjitter.units import parse_duration
 
 _HELP = """Measure a plan: boot its guests, load them, record every wake-up.
 
-PLAN is a built-in plan or a TOML file. Every setting of it can be overridden for this run;
-`plan.toml` in the run directory says what was used and where each value came from.
+PLAN is a built-in plan or a TOML file. Every setting can be overridden for this run; plan.toml \
+in the run directory says what was used and where each value came from.
 
 Examples:
 
-  vmjitter run paper                              the paper's evaluation, 16 minutes
+  vmjitter run paper                              4 x 240000 wake-ups
 
   vmjitter run paper --loops 10000                the same, 10 s per scenario
 
@@ -33,7 +36,7 @@ Examples:
 
   vmjitter run my-plan.toml --output runs/monday --json
 
-Exit status: 0 the deadline holds or none was given; 1 error; 2 usage; 3 deadline missed;
+Exit status: 0 the deadline holds or none was given; 1 error; 2 usage; 3 deadline missed; \
 4 a measurement is invalid or incomplete.
 """
 
@@ -50,7 +53,11 @@ def register(app: typer.Typer) -> None:
 def run(
     plan: Annotated[
         str,
-        typer.Argument(help="Name of a built-in plan, or a TOML file.", autocompletion=_plan_names),
+        typer.Argument(
+            metavar="PLAN",
+            help="Name of a built-in plan, or a TOML file.",
+            autocompletion=_plan_names,
+        ),
     ],
     output: Annotated[
         Path | None,
@@ -58,6 +65,10 @@ def run(
     ] = None,
     loops: Annotated[
         int | None, typer.Option("-l", "--loops", help="Activations per scenario.")
+    ] = None,
+    duration: Annotated[
+        str | None,
+        typer.Option("-D", "--duration", help="Length per scenario, e.g. 10m, instead of --loops."),
     ] = None,
     interval: Annotated[
         str | None, typer.Option("-i", "--interval", help="Period, e.g. 1ms; a number means µs.")
@@ -101,12 +112,25 @@ def run(
         flags={key: Value(raw, flag) for key, (flag, raw) in flags.items() if raw is not None},
         only=only or (),
     )
-    resolved = resolve(plan, choices)
+    resolved = _resolve(plan, choices, duration)
     path = output or _default_output(resolved.plan.name)
     with interruptible(), LiveLines(stderr()) as live:
         run_plan(resolved, path, say=live.say, report=live.report)
         live.say("figures")
     report_cmd.finish_run(path, as_json=as_json)
+
+
+def _resolve(plan: str, choices: Choices, duration: str | None) -> Resolved:
+    resolved = resolve(plan, choices)
+    if duration is None:
+        return resolved
+    if "probe.loops" in choices.flags:
+        raise UsageError("--duration and --loops exclude each other", hint="give one of them")
+    length_ns = parse_duration(f"{duration}s" if duration.isdecimal() else duration)
+    loops = Value(length_ns // resolved.plan.probe.period_ns, "--duration")
+    return resolve(
+        plan, dataclasses.replace(choices, flags={**choices.flags, "probe.loops": loops})
+    )
 
 
 def _default_output(plan: str) -> Path:
