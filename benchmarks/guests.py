@@ -21,10 +21,12 @@ BOOT_TIMEOUT_NS = Ns(240 * NS_PER_S)
 
 @dataclass(frozen=True, kw_only=True)
 class Held:
-    """What QEMU inherits besides the shared memory: at most a disk image."""
+    """What QEMU inherits besides the shared memory: disk image and network."""
 
     scratch_fd: int | None = None
     direct: bool = False
+    tap_fd: int | None = None
+    vhost_fd: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,8 @@ def started(machine: Machine, directory: Path, held: Held | None = None) -> Iter
     with ExitStack() as stack:
         shm_fd = stack.enter_context(anonymous_memory(SHM_BYTES))
         shm = stack.enter_context(SharedMemory(shm_fd))
-        inherit = [fd for fd in (shm_fd, held.scratch_fd) if fd is not None]
+        fds = (shm_fd, held.scratch_fd, held.tap_fd, held.vhost_fd)
+        inherit = [fd for fd in fds if fd is not None]
         begin_ns = now_ns()
         qemu = QemuMachine(
             machine,
@@ -70,8 +73,8 @@ def resources(directory: Path, shm_fd: int, held: Held) -> Resources:
         shm_bytes=SHM_BYTES,
         scratch_path=fd_path(held.scratch_fd) if held.scratch_fd is not None else None,
         direct=held.direct,
-        tap_fd=None,
-        vhost_fd=None,
+        tap_fd=held.tap_fd,
+        vhost_fd=held.vhost_fd,
     )
 
 

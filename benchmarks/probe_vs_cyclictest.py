@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-
 from benchmarks.common import Row, host_conditions, parser, positive, qemu_condition, scratch, show
 from benchmarks.guests import BOOT_TIMEOUT_NS, Booted, started, wait_finished
+
 from vmjitter.errors import GuestCommandFailed, VmjitterError
 from vmjitter.guest.apt import fetch_package
 from vmjitter.guest.cache import cache_root

@@ -24,6 +24,12 @@ struct state {
 	int id;
 };
 
+/* The fourth argument of semctl, which the caller has to define (semctl(2)). */
+union value {
+	int number;
+	void *pointer;
+};
+
 static int change(int id, unsigned short which, short by)
 {
 	struct sembuf action = {
@@ -88,6 +94,7 @@ static int contend(struct load_run *run)
 static int set_up(struct load_run *run)
 {
 	struct state *s = calloc(1, sizeof(*s));
+	union value one = { .number = 1 };
 
 	if (!s)
 		return load_fail(run, "no memory");
@@ -95,8 +102,9 @@ static int set_up(struct load_run *run)
 	s->id = semget(IPC_PRIVATE, SEMAPHORES, IPC_CREAT | 0600); /* values 0 on Linux */
 	if (s->id < 0)
 		return load_fail(run, "semget: %s", strerror(errno));
-	if (change(s->id, MUTEX, 1) != 0)
-		return load_fail(run, "semop: %s", strerror(errno));
+	/* Not by semop with SEM_UNDO: our end would take the mutex away from the helper. */
+	if (semctl(s->id, MUTEX, SETVAL, one) != 0)
+		return load_fail(run, "semctl: %s", strerror(errno));
 	return load_fork(run, contend);
 }
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -166,3 +168,38 @@ def test_an_existing_run_is_never_overwritten(plan: Path, run_dir: Path) -> None
     assert done.returncode == 2
     assert "not an empty directory" in done.stderr
     assert [path.name for path in run_dir.iterdir()] == ["precious"]
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small disk: run as root")
+def test_a_full_disk_keeps_what_was_measured(plan: Path, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(small)], check=True)
+    try:
+        done = vmjitter(
+            "run", str(plan), "--only", "bare", "--loops", "200000", "--interval", "200us",
+            "--output", str(small / "run"),
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert "No space left on device" in done.stderr
+        assert "samples.raw" in done.stderr
+        assert "Traceback" not in done.stderr
+        report = vmjitter("report", str(small / "run"), "--no-figures", "--json")
+        (trial,) = json.loads(report.stdout)["trials"]
+        assert trial["recorded"] > 10_000
+        assert not trial["valid"]
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_kvm_on_request_works_or_is_refused_with_the_reason(plan: Path, run_dir: Path) -> None:
+    done = vmjitter(
+        "run", str(plan), "--only", "bare", "--loops", "300", "--set", "guest.accel=kvm",
+        "--output", str(run_dir),
+    )  # fmt: skip
+    if done.returncode == 0:
+        assert status(run_dir, "01-bare")["accel"] == "kvm"
+    else:
+        assert "KVM was asked for and does not work here" in done.stderr
+        assert "hint: leave guest.accel at auto" in done.stderr

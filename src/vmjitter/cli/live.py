@@ -1,30 +1,38 @@
-"""The live line of a running trial: one line per scenario, redrawn once a second.
+"""The live lines of a run: one per scenario, redrawn once a second, and the time left.
 
 Not on a terminal, a line in the manner of cyclictest is printed every ten seconds instead.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Final, Self
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
 from vmjitter.effects.clock import now_ns
+from vmjitter.model.plan import Plan
 from vmjitter.session.progress import Progress
 from vmjitter.units import NS_PER_S, format_clock, format_ns
 
 _REDRAW_NS: Final = NS_PER_S
 _PLAIN_NS: Final = 10 * NS_PER_S
+_AROUND_NS: Final = 10 * NS_PER_S
+"""Boot, loads and power-off of a scenario: an estimate, for the time left only."""
 
 
 class LiveLines:
     """Shows progress; use as a context manager and call `say` and `report`."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, plan: Plan, output: Path) -> None:
         self._console = console
+        self._plan = plan
+        self._output = output
         self._lines: dict[str, Text] = {}
+        self._head = Text()
         self._shown_ns = 0
         self._phase = ""
         # Redrawn by us only: a refresh thread would cost CPU time while measuring.
@@ -37,55 +45,84 @@ class LiveLines:
 
     def __exit__(self, *_: object) -> None:
         if self._console.is_terminal:
+            self._head = Text()
             self._redraw()
             self._live.stop()
 
     def say(self, message: str) -> None:
-        """Show what is being prepared."""
+        """Show what is being done before or after the trials."""
         if self._console.is_terminal:
-            self._lines["prepare"] = Text(f"prepare: {message}", style="dim")
+            self._head = Text(f"{message} ...", style="dim")
             self._redraw()
         else:
-            self._console.print(f"prepare: {message}")
+            self._console.print(f"{message} ...")
 
     def report(self, progress: Progress) -> None:
         """Show a trial's progress, at most once a second, and every change of phase."""
-        if self._lines.pop("prepare", None) is not None:
-            self._redraw()
-        changed = (progress.scenario + progress.phase) != self._phase
-        self._phase = progress.scenario + progress.phase
+        phase = f"{progress.scenario} {progress.phase}"
         done = progress.recorded >= progress.loops
-        interval_ns = _REDRAW_NS if self._console.is_terminal else _PLAIN_NS
-        if not (changed or done) and now_ns() - self._shown_ns < interval_ns:
+        terminal = self._console.is_terminal
+        interval_ns = _REDRAW_NS if terminal else _PLAIN_NS
+        if phase == self._phase and not done and now_ns() - self._shown_ns < interval_ns:
             return
+        self._phase = phase
         self._shown_ns = now_ns()
-        line = describe(progress)
-        if self._console.is_terminal:
-            self._lines[progress.scenario] = line
-            self._redraw()
-        else:
+        line = describe(progress, self._wanted(progress.scenario))
+        if not terminal:
             self._console.print(line, soft_wrap=True)
+            return
+        self._lines[progress.scenario] = line
+        self._head = Text(self._overview(progress), style="dim")
+        self._redraw()
+
+    def _wanted(self, name: str) -> int:
+        (scenario,) = (s for s in self._plan.scenarios if s.name == name)
+        return sum(load.rate for load in scenario.loads)
+
+    def _overview(self, progress: Progress) -> str:
+        names = [scenario.name for scenario in self._plan.scenarios]
+        place = names.index(progress.scenario) + 1
+        each_ns = progress.loops * progress.period_ns + _AROUND_NS
+        left_ns = progress.remaining_ns + (len(names) - place) * each_ns
+        return (
+            f"{self._plan.name}: scenario {place} of {len(names)}, about {format_clock(left_ns)} "
+            f"left; into {self._output}"
+        )
 
     def _redraw(self) -> None:
-        self._live.update(Text("\n").join(self._lines.values()), refresh=True)
+        head = [self._head] if self._head else []
+        for line in head:
+            line.no_wrap, line.overflow = True, "ellipsis"
+        self._live.update(Group(*self._lines.values(), *head), refresh=True)
 
 
-def describe(progress: Progress) -> Text:
-    """One line: scenario, time, wake-ups, current and worst latency, overruns, load rates."""
-    line = Text(f"{progress.scenario:<20} ", style="bold", no_wrap=True, overflow="ellipsis")
+def describe(progress: Progress, wanted: int) -> Text:
+    """One line: scenario, time, wake-ups, current and worst latency, overruns, load rates.
+
+    Args:
+        progress: the trial's state.
+        wanted: operations per second asked of all its loads together.
+    """
+    line = Text(no_wrap=True, overflow="ellipsis")
+    line.append(f"{progress.scenario:<20} ", style="bold")
     if progress.phase != "measure":
-        line.append(f"{progress.phase} ...", style="dim")
+        line.append(f"{progress.phase} {format_clock(progress.elapsed_ns)}", style="dim")
         return line
-    line.append(f"{100 * progress.recorded // progress.loops:>3}% ", style="")
     elapsed = format_clock(progress.recorded * progress.period_ns)
-    line.append(f"{elapsed}/-{format_clock(progress.remaining_ns)}  ")
-    line.append(f"n {progress.recorded}  ")
+    line.append(f"{elapsed} -{format_clock(progress.remaining_ns)}  n {progress.recorded}  ")
     if progress.worst_ns is not None and progress.current_ns is not None:
         line.append(f"act {format_ns(progress.current_ns)}  ")
         line.append(f"max {format_ns(progress.worst_ns)}  ", style="bold")
-    line.append(f"overruns {progress.overruns}")
-    rates = " ".join(
-        f"{name} {rate:.0f}" for name, rate in progress.rates.items() if "(peer)" not in name
-    )
-    line.append(f"  {rates}/s" if rates else "", style="dim")
+    line.append(f"over {progress.overruns}")
+    line.append(_loads(progress.rates, wanted), style="dim")
     return line
+
+
+def _loads(rates: Mapping[str, float], wanted: int) -> str:
+    """All loads together against what was asked of them, then each, as far as there is room."""
+    own = {name: rate for name, rate in rates.items() if "(peer)" not in name}
+    if not own:
+        return ""
+    asked = sum(rate for name, rate in own.items() if name != "udp-recv")
+    each = " ".join(f"{name} {rate:.0f}" for name, rate in own.items())
+    return f"  loads {asked:.0f}/{wanted} per s: {each}"

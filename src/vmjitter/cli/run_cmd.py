@@ -114,7 +114,7 @@ def run(
     )
     resolved = _resolve(plan, choices, duration)
     path = output or _default_output(resolved.plan.name)
-    with interruptible(), LiveLines(stderr()) as live:
+    with interruptible(), LiveLines(stderr(), resolved.plan, path) as live:
         run_plan(resolved, path, say=live.say, report=live.report)
         live.say("figures")
     report_cmd.finish_run(path, as_json=as_json)

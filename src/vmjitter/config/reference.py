@@ -18,7 +18,7 @@ A setting is written in a plan (TOML), in the environment or as a flag. The late
 default, plan, environment, flag, `--set`. `plan.toml` in a run directory holds every value that was
 used, and where it came from. An unknown key is an error that names the nearest valid one.
 
-Durations are written with a unit (`ns`, `us`, `ms`, `s`, `m`, `h`, `d`), sizes with `K`, `M` or `G`.
+Durations have a unit (`ns`, `us`, `ms`, `s`, `m`, `h`, `d`), sizes `K`, `M` or `G`.
 """
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import socket
 import struct
 import threading
 from collections.abc import Iterator
@@ -66,6 +67,13 @@ def tap_wire() -> Iterator[Wire]:
     finally:
         os.close(wire.tap_fd)
         os.close(wire.netns_fd)
+
+
+def free_udp_port(address: str) -> int:
+    """A UDP port that nobody uses on ``address`` now, chosen by the kernel."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind((address, 0))
+        return int(sock.getsockname()[1])
 
 
 def _make_wire(result: list[Wire | OSError]) -> None:

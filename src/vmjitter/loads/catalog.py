@@ -7,7 +7,6 @@ from typing import Final
 
 from vmjitter.model.plan import LoadSpec
 
-UDP_PORT: Final = 5201
 PEER_SLOT: Final = 24
 """Loads use the slots from 0 on, the host's ends of loads those from here on."""
 

@@ -7,7 +7,7 @@ is left: sockets and memory have no names, and the process has PR_SET_PDEATHSIG.
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Self
@@ -93,19 +93,24 @@ class QemuMachine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def wait_ready(self, timeout_ns: Ns) -> None:
+    def wait_ready(self, timeout_ns: Ns, tick: Callable[[int], None] = lambda _: None) -> None:
         """Wait until the guest's agent is up.
+
+        Args:
+            timeout_ns: how long at most.
+            tick: called a few times a second with the time waited, in nanoseconds.
 
         Raises:
             BootTimeout: not within ``timeout_ns``; carries the end of the console.
             GuestPanic: its kernel panicked.
             QemuDied: QEMU ended, for instance because it refused an option.
         """
-        end_ns = now_ns() + timeout_ns
+        begin_ns = now_ns()
         self._connect()
         while not self.agent.ready:
             self.agent.pause(0.25)
-            if now_ns() > end_ns:
+            tick(now_ns() - begin_ns)
+            if now_ns() - begin_ns > timeout_ns:
                 raise BootTimeout(
                     f"the guest was not ready {timeout_ns / NS_PER_S:g} s after QEMU's start",
                     hint="its console is in console.log; guest.boot_timeout sets the limit",

@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from vmjitter.effects.net import GUEST_ADDRESS, HOST_ADDRESS
 from vmjitter.errors import GuestHang
 from vmjitter.guest import layout
 from vmjitter.guest.channel import Reply
 from vmjitter.guest.shm import SharedMemory
-from vmjitter.loads.catalog import UDP_PORT, Place
+from vmjitter.loads.catalog import Place
 from vmjitter.model.plan import Disk, Network
 from vmjitter.model.run import ClockOffset
-from vmjitter.qemu.cmdline import USER_NET
 from vmjitter.qemu.machine import QemuMachine, console_tail
 from vmjitter.session.pingpong import best_offset, play
 
@@ -25,26 +23,35 @@ _CLOCK_WAIT_S: Final = 10.0
 
 
 class GuestSide:
-    """The `Side` of a running virtual machine."""
+    """The `Side` of a running virtual machine.
+
+    Args:
+        address: the guest's own on its network.
+        peer: ADDRESS:PORT of the host's end of the load ``udp``.
+    """
 
     name = "guest"
     probe_program = "/bin/probe"
     affinity = ""
 
     def __init__(
-        self, machine: QemuMachine, shm: SharedMemory, console_log: Path, *, tap: bool
+        self,
+        machine: QemuMachine,
+        shm: SharedMemory,
+        console_log: Path,
+        *,
+        address: str,
+        peer: str,
     ) -> None:
         self._machine = machine
         self._shm = shm
         self._console = console_log
-        self._host, self._guest = (
-            (HOST_ADDRESS, GUEST_ADDRESS) if tap else (USER_NET[1], USER_NET[2])
-        )
+        self._address = address
         self.place = Place(
             program="/bin/load",
             shm_path=SHM_IN_GUEST,
             disk_dir=DISK_IN_GUEST,
-            peer=f"{self._host}:{UDP_PORT}",
+            peer=peer,
         )
 
     def prepare(self, disk: Disk, network: Network) -> None:
@@ -58,7 +65,7 @@ class GuestSide:
             agent.check(["mount", "-t", "ext4", _DISK_DEVICES[disk], DISK_IN_GUEST])
         if network is not Network.NONE:
             agent.check(["ifconfig", "lo", "127.0.0.1", "up"])
-            agent.check(["ifconfig", "eth0", self._guest, "netmask", "255.255.255.0", "up"])
+            agent.check(["ifconfig", "eth0", self._address, "netmask", "255.255.255.0", "up"])
 
     def facts(self) -> dict[str, str]:
         """What the guest says about itself."""

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from vmjitter.effects.net import GUEST_ADDRESS
 from vmjitter.effects.scratch import fd_path
 from vmjitter.errors import GuestLost, MissingCapability
 from vmjitter.guest.image import GuestImage
@@ -14,14 +15,20 @@ from vmjitter.guest.shm import SHM_BYTES
 from vmjitter.loads.catalog import LOADS
 from vmjitter.model.plan import Accel, Disk, Network, Plan, Scenario
 from vmjitter.model.run import KnobChange
-from vmjitter.qemu.cmdline import Machine, Resources
+from vmjitter.qemu.cmdline import USER_NET, Machine, Resources
 from vmjitter.qemu.machine import QemuMachine
 from vmjitter.session.context import Guest, TrialContext
 from vmjitter.session.guest_side import GuestSide
 from vmjitter.session.measure import Measurement
 from vmjitter.session.outcome import Outcome
 from vmjitter.session.progress import Progress
-from vmjitter.session.resources import Link, network_link, scratch_image, start_peer
+from vmjitter.session.resources import (
+    Link,
+    endpoint,
+    network_link,
+    scratch_image,
+    start_peer,
+)
 from vmjitter.tuning.knob import Target
 from vmjitter.tuning.knobs import KNOBS
 
@@ -68,15 +75,19 @@ def measure_in_guest(context: TrialContext) -> None:
         raise MissingCapability(f"no guest image for the scenario {scenario.name}")
     with ExitStack() as stack:
         held = stack.enter_context(_hold(context))
-        _start_peers(stack, context, held)
-        context.report(_booting(plan, scenario))
+        peer = _start_peer(stack, context, held)
+        context.report(_booting(plan, scenario, 0))
         with outcome.phases.phase("boot"):
             machine = stack.enter_context(_start(context, context.guest, held))
             outcome.qemu_command = machine.argv
             _describe(context.guest, scenario, held, outcome)
-            machine.wait_ready(plan.guest.boot_timeout_ns)
-        tap = held.tap_fd is not None
-        side = GuestSide(machine, context.shm, context.writer.console_log, tap=tap)
+            machine.wait_ready(
+                plan.guest.boot_timeout_ns,
+                lambda waited_ns: context.report(_booting(plan, scenario, waited_ns)),
+            )
+        log = context.writer.console_log
+        address = GUEST_ADDRESS if held.tap_fd is not None else USER_NET[2]
+        side = GuestSide(machine, context.shm, log, address=address, peer=peer)
         with outcome.phases.phase("prepare"):
             side.prepare(scenario.disk, scenario.network)
             outcome.guest_facts = side.facts()
@@ -102,13 +113,15 @@ def _hold(context: TrialContext) -> Iterator[_Held]:
         yield _Held(link=link, scratch_fd=scratch[0], direct=scratch[1])
 
 
-def _start_peers(stack: ExitStack, context: TrialContext, held: _Held) -> None:
+def _start_peer(stack: ExitStack, context: TrialContext, held: _Held) -> str:
+    """Start the host's end of the loads that need one; returns how the guest reaches it."""
+    place = endpoint(held.link.wire if held.link is not None else None, from_guest=True)
     for load in context.scenario.loads:
-        if LOADS[load.name].needs_network and held.link is not None:
+        if LOADS[load.name].needs_network:
             log = context.writer.path / "peer.log"
-            wire = held.link.wire
-            peer = start_peer(rate=load.rate, shm_fd=context.shm_fd, wire=wire, log=log)
-            stack.enter_context(peer)
+            child = start_peer(place, rate=load.rate, shm_fd=context.shm_fd, log=log)
+            stack.enter_context(child)
+    return place.reached_at
 
 
 def _start(context: TrialContext, guest: Guest, held: _Held) -> QemuMachine:
@@ -190,10 +203,11 @@ def _verify_knobs(changes: tuple[KnobChange, ...], machine: QemuMachine) -> tupl
     )
 
 
-def _booting(plan: Plan, scenario: Scenario) -> Progress:
+def _booting(plan: Plan, scenario: Scenario, elapsed_ns: int) -> Progress:
     return Progress(
         scenario=scenario.name,
         phase="boot",
         loops=plan.probe.loops,
         period_ns=plan.probe.period_ns,
+        elapsed_ns=elapsed_ns,
     )

@@ -13,33 +13,33 @@ from pathlib import Path
 from typing import Self
 
 from vmjitter.effects.process import Child, find_program
+from vmjitter.effects.scratch import fd_path
 from vmjitter.guest.channel import Reply
-from vmjitter.loads.catalog import UDP_PORT, Place
+from vmjitter.loads.catalog import Place
 from vmjitter.model.run import ClockOffset
+
+
+def load_place(program: Path, shm_fd: int, disk_dir: Path, peer: str) -> Place:
+    """Where loads on the host find things; ``disk_dir`` is an empty directory."""
+    return Place(program=str(program), shm_path=fd_path(shm_fd), disk_dir=str(disk_dir), peer=peer)
 
 
 class HostSide:
     """The `Side` without a guest.
 
     Args:
-        programs: paths of the native ``probe`` and ``load``.
+        probe: path of the native ``probe``.
+        place: where the loads are, see `load_place`.
         shm_fd: the shared memory, inherited by every program.
-        disk_dir: an empty directory for the disk loads.
         log: gets what the programs print.
     """
 
     name = "host"
 
-    def __init__(self, programs: tuple[Path, Path], shm_fd: int, disk_dir: Path, log: Path) -> None:
-        probe, load = programs
+    def __init__(self, probe: Path, place: Place, shm_fd: int, log: Path) -> None:
         self.probe_program = str(probe)
         self.affinity = str(max(os.sched_getaffinity(0)))
-        self.place = Place(
-            program=str(load),
-            shm_path=f"/proc/self/fd/{shm_fd}",
-            disk_dir=str(disk_dir),
-            peer=f"127.0.0.1:{UDP_PORT}",
-        )
+        self.place = place
         self._shm_fd = shm_fd
         self._log = log
         self._stack = ExitStack()

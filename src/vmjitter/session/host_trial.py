@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from vmjitter.effects.scratch import scratch_directory
 from vmjitter.loads.catalog import LOADS
 from vmjitter.session.context import TrialContext
-from vmjitter.session.host_side import HostSide
+from vmjitter.session.host_side import HostSide, load_place
 from vmjitter.session.measure import Measurement
-from vmjitter.session.resources import host_program, start_peer
+from vmjitter.session.resources import endpoint, host_program, start_peer
 
 
 def measure_on_host(context: TrialContext) -> None:
@@ -23,11 +23,13 @@ def measure_on_host(context: TrialContext) -> None:
     log.touch()
     with ExitStack() as stack:
         disk_dir = stack.enter_context(scratch_directory(context.writer.path, ".scratch-"))
-        side = stack.enter_context(HostSide(programs, context.shm_fd, disk_dir, log))
+        peer = endpoint(None, from_guest=False)
+        place = load_place(programs[1], context.shm_fd, disk_dir, peer.reached_at)
+        side = stack.enter_context(HostSide(programs[0], place, context.shm_fd, log))
         for load in context.scenario.loads:
             if LOADS[load.name].needs_network:
-                peer = start_peer(rate=load.rate, shm_fd=context.shm_fd, wire=None, log=log)
-                stack.enter_context(peer)
+                child = start_peer(peer, rate=load.rate, shm_fd=context.shm_fd, log=log)
+                stack.enter_context(child)
         condition = f"on the host itself, CPU {side.affinity}; UDP over loopback"
         context.outcome.conditions.append(condition)
         context.outcome.measured = Measurement(context, side).run()

@@ -11,7 +11,7 @@ from typing import Final
 
 from vmjitter.effects.scratch import anonymous_memory, fd_path
 from vmjitter.effects.systree import SysTree
-from vmjitter.errors import GuestLost
+from vmjitter.errors import GuestLost, MissingCapability
 from vmjitter.guest.cache import cache_root, publish_file
 from vmjitter.guest.image import GuestImage, build_image, guest_programs, modules_for
 from vmjitter.guest.kernels import KernelFiles, custom_kernel, fetch_kernel
@@ -92,7 +92,7 @@ def choose_accel(plan: Plan, scenario: Scenario, image: GuestImage, say: Say) ->
     if not reason:
         return Accel.KVM, ""
     if plan.guest.accel is Accel.KVM:
-        raise GuestLost(
+        raise MissingCapability(
             f"KVM was asked for and does not work here: {reason}",
             hint="leave guest.accel at auto to go on with software emulation (TCG)",
         )

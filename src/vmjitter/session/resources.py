@@ -11,15 +11,20 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from vmjitter.effects.net import HOST_ADDRESS, Wire, tap_wire
+from vmjitter.effects.net import HOST_ADDRESS, Wire, free_udp_port, tap_wire
 from vmjitter.effects.process import Child
+from vmjitter.effects.scratch import fd_path
 from vmjitter.errors import MissingCapability
 from vmjitter.guest.disk import make_scratch_disk
 from vmjitter.guest.image import native_program
-from vmjitter.loads.catalog import PEER_SLOT, UDP_PORT, peer_argv
+from vmjitter.loads.catalog import PEER_SLOT, peer_argv
+from vmjitter.qemu.cmdline import USER_NET
 
-VHOST_NET = "/dev/vhost-net"
+VHOST_NET: Final = "/dev/vhost-net"
+_LOOPBACK: Final = "127.0.0.1"
+_PORT_ON_WIRE: Final = 5201
 
 
 @contextmanager
@@ -110,17 +115,40 @@ def host_program(name: str) -> Path:
     return native_program(name, "x86_64")
 
 
-def start_peer(*, rate: int, shm_fd: int, wire: Wire | None, log: Path) -> Child:
-    """Start the host's end of the load ``udp`` where the guest can reach it."""
-    listen = HOST_ADDRESS if wire is not None else "127.0.0.1"
-    netns_fd = wire.netns_fd if wire is not None else None
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """Where the host's end of the load ``udp`` listens.
+
+    Attributes:
+        reached_at: ADDRESS:PORT as the load's own end sees it.
+        netns_fd: the namespace to listen in, or None for our own.
+    """
+
+    listen: str
+    reached_at: str
+    netns_fd: int | None
+
+
+def endpoint(wire: Wire | None, *, from_guest: bool) -> Endpoint:
+    """A place to listen that the guest, or the load on the host itself, can reach."""
+    if wire is not None:
+        here = f"{HOST_ADDRESS}:{_PORT_ON_WIRE}"  # nobody else is in that namespace
+        return Endpoint(listen=here, reached_at=here, netns_fd=wire.netns_fd)
+    port = free_udp_port(_LOOPBACK)
+    # QEMU's user-mode network passes what is sent to its host address on to our loopback
+    host = USER_NET[1] if from_guest else _LOOPBACK
+    return Endpoint(listen=f"{_LOOPBACK}:{port}", reached_at=f"{host}:{port}", netns_fd=None)
+
+
+def start_peer(place: Endpoint, *, rate: int, shm_fd: int, log: Path) -> Child:
+    """Start the host's end of the load ``udp``."""
     argv = peer_argv(
         str(host_program("load")),
-        listen=f"{listen}:{UDP_PORT}",
+        listen=place.listen,
         rate=rate,
-        shm_path=f"/proc/self/fd/{shm_fd}",
+        shm_path=fd_path(shm_fd),
         slot=PEER_SLOT,
-        netns_fd=netns_fd,
+        netns_fd=place.netns_fd,
     )
-    inherit = (shm_fd,) if netns_fd is None else (shm_fd, netns_fd)
+    inherit = (shm_fd,) if place.netns_fd is None else (shm_fd, place.netns_fd)
     return Child(argv, log=log, pass_fds=inherit)
