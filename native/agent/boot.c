@@ -84,27 +84,47 @@ static void *read_file(const char *path, size_t *bytes)
 }
 
 /* init_module rather than finit_module, which came with Linux 3.8 (init_module(2)). */
-static void load_module(const char *path)
+static bool init_module_with(const void *image, size_t bytes, const char *parameters)
+{
+	return syscall(SYS_init_module, image, bytes, parameters) == 0 || errno == EEXIST;
+}
+
+/* With async_probe a driver looks for its devices beside us, so that one device's delays are
+ * spent on another's work (Linux commit f2411da74698, "driver-core: add driver module
+ * asynchronous probe support").  Kernels before that refuse the unknown parameter. */
+static void load_module(const char *path, bool is_last)
 {
 	size_t bytes = 0;
 	void *image = read_file(path, &bytes);
 
-	if (!image || (syscall(SYS_init_module, image, bytes, "") != 0 && errno != EEXIST))
+	if (!image || ((is_last || !init_module_with(image, bytes, "async_probe")) &&
+		       !init_module_with(image, bytes, "")))
 		printf("vmjitter: module %s: %s\n", path, strerror(errno));
 	free(image);
 }
 
+static bool next_module(FILE *list, char *path, int size)
+{
+	while (fgets(path, size, list)) {
+		path[strcspn(path, "\n")] = '\0';
+		if (path[0] != '\0' && path[0] != '#')
+			return true;
+	}
+	return false;
+}
+
+/* The last one is loaded without async_probe: the kernel then waits until all asynchronous
+ * work is done (do_init_module in kernel/module), so every device is there when we are ready. */
 static void load_modules(void)
 {
-	char line[PATH_MAX];
+	char path[PATH_MAX], next[PATH_MAX] = "";
 	FILE *list = fopen(MODULE_LIST, "r");
 
 	if (!list)
 		return; /* none needed */
-	while (fgets(line, sizeof(line), list)) {
-		line[strcspn(line, "\n")] = '\0';
-		if (line[0] != '\0' && line[0] != '#')
-			load_module(line);
+	for (bool more = next_module(list, path, PATH_MAX); more; memcpy(path, next, PATH_MAX)) {
+		more = next_module(list, next, PATH_MAX);
+		load_module(path, !more);
 	}
 	fclose(list);
 }

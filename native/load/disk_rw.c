@@ -49,11 +49,11 @@ static void tear_down(struct load_run *run)
 
 const struct load load_disk_rw = {
 	.name = "disk-rw",
-	.help = "reads and writes past the page cache; --dir, --size of the file (32M)",
+	.help = "reads and writes past the page cache; --dir, --size of the file (8M)",
 	.unit = "64 KiB block",
 	.slots = { "disk-rw" },
 	.default_rate = 20,
-	.default_size = 32 << 20,
+	.default_size = 8 << 20,
 	.smallest_size = BLOCK,
 	.largest_size = UINT64_C(1) << 40,
 	.set_up = set_up,
