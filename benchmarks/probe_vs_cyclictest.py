@@ -12,6 +12,7 @@ does cannot be seen in the result.  docs/method/probe-against-cyclictest.md has 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -83,6 +84,7 @@ class Options:
     blocks: int
     conditions: tuple[str, ...]
     cyclictest: tuple[str, ...]
+    probe: Path | None
     as_json: bool
     save: Path | None
 
@@ -90,7 +92,7 @@ class Options:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; 0 whatever the figures are."""
     options = _options(arguments)
-    packages, image = _image()
+    packages, image = _image(options.probe)
     with scratch() as directory, _guest(image, directory) as booted:
         conditions = {**_conditions(booted, options), **packages}
         blocks = {name: _condition(booted, options, name) for name in options.conditions}
@@ -116,6 +118,7 @@ def _options(arguments: Sequence[str] | None) -> Options:
         default="-q -M",
         help="options of cyclictest besides -N -m -p -i -l -h, which are always given",
     )
+    made.add_argument("--probe", type=Path, help="another i386 build of the probe to measure")
     made.add_argument("--save", type=Path, help="write every latency to this .npz file")
     got: argparse.Namespace = made.parse_args(arguments)
     return Options(
@@ -123,12 +126,13 @@ def _options(arguments: Sequence[str] | None) -> Options:
         blocks=got.blocks,
         conditions=tuple(got.only or ("idle", "kernel load")),
         cyclictest=tuple(got.cyclictest.split()),
+        probe=got.probe,
         as_json=got.json,
         save=got.save,
     )
 
 
-def _image() -> tuple[dict[str, str], GuestImage]:
+def _image(probe: Path | None) -> tuple[dict[str, str], GuestImage]:
     kernel = fetch_kernel(KERNEL)
     packages = {name: fetch_package(name, "i386") for name in ("rt-tests", "libc6", "libnuma1")}
     programs = {
@@ -136,8 +140,12 @@ def _image() -> tuple[dict[str, str], GuestImage]:
         "bin/cyclictest": packages["rt-tests"].root / "usr/bin/cyclictest",
         **{path: packages[name].root / inside for path, (name, inside) in LIBRARIES.items()},
     }
+    if probe is not None:
+        programs["bin/probe"] = probe
     image = build_image(kernel, modules=(), programs=programs, cache=cache_root())
     versions = {f"package {p.name}": f"{p.version} ({p.arch})" for p in packages.values()}
+    digest = hashlib.sha256(programs["bin/probe"].read_bytes()).hexdigest()
+    versions["probe"] = f"{probe or 'as built'}, sha256 {digest[:16]}"
     versions["guest kernel package"] = f"{kernel.package} {kernel.package_version}"
     return versions, image
 

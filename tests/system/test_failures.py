@@ -149,16 +149,24 @@ def test_killed_in_the_middle(plan: Path, run_dir: Path) -> None:
 
 
 def test_a_load_that_dies_makes_the_trial_invalid(tmp_path: Path, run_dir: Path) -> None:
-    plan = tmp_path / "full.toml"
-    # the disk is full before the second is over, long before the probe ends
+    plan = tmp_path / "native.toml"
     plan.write_text(
-        '[probe]\nloops = 3000\n[guest]\naccel = "tcg"\n[disk]\nsize = "16M"\n'
-        '[scenario.full]\ndisk = "virtio"\nloads = ["disk-rw"]\n'
+        '[probe]\nloops = 8000\npolicy = "other"\n'
+        '[scenario.bare]\nwhere = "host"\nloads = ["sem", "timer"]\n'
     )
-    done = vmjitter("run", str(plan), "--output", str(run_dir))
-    assert done.returncode in (1, 4)
-    assert "No space left on device" in done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
+    run = start("run", str(plan), "--output", str(run_dir))
+    wait_for(lambda: samples(run_dir, "01-bare") > 64 + 16 * 2500)
+    for pid in descendants(run.pid):
+        if b"\0sem\0" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            os.kill(pid, signal.SIGKILL)
+    run.communicate(timeout=60)
+    assert run.returncode == 4
+    reasons = " ".join(status(run_dir, "01-bare")["invalid"])
+    assert "load sem on the host died before the probe did" in reasons
+    assert "timer" not in reasons
+    report = vmjitter("report", str(run_dir))
+    assert report.returncode == 4
+    assert "INVALID load sem on the host died" in _plain(report.stdout)
 
 
 def test_an_existing_run_is_never_overwritten(plan: Path, run_dir: Path) -> None:

@@ -47,7 +47,8 @@ def test_other_phases_tell_how_long() -> None:
 
 
 @pytest.mark.parametrize("width", [60, 100])
-def test_on_a_terminal_no_line_is_broken(width: int) -> None:
+def test_on_a_terminal_no_line_is_broken(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=width, color_system=None)
     with LiveLines(console, PLAN, Path("runs/x")) as live:
@@ -62,9 +63,14 @@ def test_on_a_terminal_no_line_is_broken(width: int) -> None:
     assert max(map(len, last)) <= width
 
 
-def test_elsewhere_lines_are_printed_at_each_phase_and_end() -> None:
+@pytest.mark.parametrize("terminal", [False, True], ids=["no terminal", "dumb terminal"])
+def test_elsewhere_lines_are_printed_at_each_phase_and_end(
+    monkeypatch: pytest.MonkeyPatch, *, terminal: bool
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
     out = io.StringIO()
-    with LiveLines(Console(file=out, width=80), PLAN, Path("runs/x")) as live:
+    console = Console(file=out, width=80, force_terminal=terminal, color_system=None)
+    with LiveLines(console, PLAN, Path("runs/x")) as live:
         live.say("guest images")
         live.report(_progress(phase="boot"))
         live.report(_progress(recorded=1))
@@ -72,4 +78,4 @@ def test_elsewhere_lines_are_printed_at_each_phase_and_end() -> None:
         live.report(_progress(recorded=1000))
     lines = out.getvalue().splitlines()
     assert [line.split()[0] for line in lines] == ["guest", "kernel", "kernel", "kernel"]
-    assert "\x1b" not in out.getvalue()
+    assert "\x1b[2K" not in out.getvalue()

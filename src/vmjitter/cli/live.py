@@ -35,23 +35,25 @@ class LiveLines:
         self._head = Text()
         self._shown_ns = 0
         self._phase = ""
+        # A dumb terminal cannot move its cursor up, so it gets lines as a file does.
+        self._draws = console.is_terminal and not console.is_dumb_terminal
         # Redrawn by us only: a refresh thread would cost CPU time while measuring.
         self._live = Live(console=console, auto_refresh=False, transient=False)
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
+        if self._draws:
             self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._console.is_terminal:
+        if self._draws:
             self._head = Text()
             self._redraw()
             self._live.stop()
 
     def say(self, message: str) -> None:
         """Show what is being done before or after the trials."""
-        if self._console.is_terminal:
+        if self._draws:
             self._head = Text(f"{message} ...", style="dim")
             self._redraw()
         else:
@@ -61,14 +63,13 @@ class LiveLines:
         """Show a trial's progress, at most once a second, and every change of phase."""
         phase = f"{progress.scenario} {progress.phase}"
         done = progress.recorded >= progress.loops
-        terminal = self._console.is_terminal
-        interval_ns = _REDRAW_NS if terminal else _PLAIN_NS
+        interval_ns = _REDRAW_NS if self._draws else _PLAIN_NS
         if phase == self._phase and not done and now_ns() - self._shown_ns < interval_ns:
             return
         self._phase = phase
         self._shown_ns = now_ns()
         line = describe(progress, self._wanted(progress.scenario))
-        if not terminal:
+        if not self._draws:
             self._console.print(line, soft_wrap=True)
             return
         self._lines[progress.scenario] = line

@@ -128,10 +128,12 @@ def judge_load(counted: Counted, begin_ns: int, end_ns: int) -> LoadResult:
     """What a load did between two times on its own clock.
 
     Only whole seconds inside the phase are counted; in a phase too short for one, the seconds that
-    touch it.
+    touch it.  A load that was killed does not count any further, so seconds that its history
+    does not reach are seconds without an operation.
     """
+    history = counted.history
     inside = _seconds(counted, begin_ns, end_ns)
-    ops = [counted.history[second] for second in inside]
+    ops = [history[second] if second < len(history) else 0 for second in inside]
     return LoadResult(
         name=counted.name,
         side=counted.side,
@@ -155,14 +157,12 @@ def load_rows(counted: Sequence[Counted]) -> Iterator[tuple[str, str, int, int]]
 
 
 def _seconds(counted: Counted, begin_ns: int, end_ns: int) -> range:
-    complete = len(counted.history) - 1
     first = max(0, -((counted.start_ns - begin_ns) // NS_PER_S))
-    last = min(complete, (end_ns - counted.start_ns) // NS_PER_S)
+    last = (end_ns - counted.start_ns) // NS_PER_S
     if first < last:
         return range(first, last)
     touched = max(0, (begin_ns - counted.start_ns) // NS_PER_S)
-    last_touched = (end_ns - counted.start_ns) // NS_PER_S
-    return range(min(touched, complete), min(last_touched, complete) + 1)
+    return range(touched, last + 1)
 
 
 def _longest_run_of_zeros(values: Sequence[int]) -> int:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from vmjitter.errors import GuestHang
+from vmjitter.effects.clock import now_ns
+from vmjitter.errors import GuestCommandFailed, GuestHang
 from vmjitter.guest import layout
 from vmjitter.guest.channel import Reply
 from vmjitter.guest.shm import SharedMemory
@@ -15,11 +16,14 @@ from vmjitter.model.plan import Disk, Network
 from vmjitter.model.run import ClockOffset
 from vmjitter.qemu.machine import QemuMachine, console_tail
 from vmjitter.session.pingpong import best_offset, play
+from vmjitter.units import NS_PER_S
 
 SHM_IN_GUEST: Final = "/dev/vmjitter"
 DISK_IN_GUEST: Final = "/mnt"
 _DISK_DEVICES: Final = {Disk.IDE: "/dev/sda", Disk.VIRTIO: "/dev/vda"}
 _CLOCK_WAIT_S: Final = 10.0
+_SETTLE_NS: Final = 15 * NS_PER_S
+_EARLY_CLOCKSOURCES: Final = frozenset({"tsc-early", "jiffies", "refined-jiffies"})
 
 
 class GuestSide:
@@ -67,6 +71,20 @@ class GuestSide:
             agent.check(["ifconfig", "lo", "127.0.0.1", "up"])
             agent.check(["ifconfig", "eth0", self._address, "netmask", "255.255.255.0", "up"])
 
+    def settle(self) -> None:
+        """Wait until the guest's clocksource is the one that it will keep.
+
+        About a second after boot the kernel goes over from ``tsc-early`` to ``tsc``, once the TSC
+        is calibrated (Linux commit aa83c45762a2, "x86/tsc: Introduce early tsc clocksource").
+        """
+        agent = self._machine.agent
+        end_ns = now_ns() + _SETTLE_NS
+        while now_ns() < end_ns:
+            current = agent.check(["cat", f"{_CLOCKSOURCE}/current_clocksource"]).strip()
+            if current not in _EARLY_CLOCKSOURCES:
+                return
+            agent.pause(0.1)
+
     def facts(self) -> dict[str, str]:
         """What the guest says about itself."""
         commands = {
@@ -89,9 +107,16 @@ class GuestSide:
         facts["ready_ns"] = str(control.ready_ns)
         return facts
 
-    def spawn(self, argv: Sequence[str]) -> None:
+    def spawn(self, argv: Sequence[str]) -> int:
         """See `Side.spawn`."""
-        self._machine.agent.call("spawn", *argv)
+        reply = self._machine.agent.call("spawn", *argv)
+        if reply.status != 0:
+            raise GuestCommandFailed(f"the guest cannot start {argv[0]}", evidence=reply.text)
+        return int(reply.text)
+
+    def runs(self, pid: int) -> bool:
+        """See `Side.runs`."""
+        return self._machine.agent.call("poll", str(pid)).text.strip() == "running"
 
     def start(self, argv: Sequence[str]) -> None:
         """See `Side.start`."""

@@ -90,6 +90,7 @@ def measure_in_guest(context: TrialContext) -> None:
         side = GuestSide(machine, context.shm, log, address=address, peer=peer)
         with outcome.phases.phase("prepare"):
             side.prepare(scenario.disk, scenario.network)
+            side.settle()
             outcome.guest_facts = side.facts()
             outcome.knobs = _apply_knobs(scenario, machine, outcome)
         outcome.measured = Measurement(context, side).run()

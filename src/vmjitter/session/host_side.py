@@ -44,6 +44,7 @@ class HostSide:
         self._log = log
         self._stack = ExitStack()
         self._started: Child | None = None
+        self._spawned: dict[int, Child] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -51,10 +52,16 @@ class HostSide:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def spawn(self, argv: Sequence[str]) -> None:
+    def spawn(self, argv: Sequence[str]) -> int:
         """See `Side.spawn`."""
         taskset = find_program("taskset", hint="install util-linux")
-        self._child([taskset, "--cpu-list", self.affinity, *argv])
+        child = self._child([taskset, "--cpu-list", self.affinity, *argv])
+        self._spawned[child.pid] = child
+        return child.pid
+
+    def runs(self, pid: int) -> bool:
+        """See `Side.runs`."""
+        return self._spawned[pid].status() is None
 
     def start(self, argv: Sequence[str]) -> None:
         """See `Side.start`."""

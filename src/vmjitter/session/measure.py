@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from vmjitter.effects.clock import cpu_ns, now_ns
@@ -42,6 +43,7 @@ class Measurement:
         self.flow = SampleFlow(context.shm, context.writer)
         context.outcome.flow = self.flow
         context.publish()
+        self._pids: dict[str, int] = {}
         self._begin_ns = now_ns()
 
     def run(self) -> Measured:
@@ -59,7 +61,7 @@ class Measurement:
             cpu_begin_ns = cpu_ns()
             self._run_probe()
             controller_cpu_ns = cpu_ns() - cpu_begin_ns
-        counted = self._monitor.snapshot()
+        counted = self._note_deaths(self._monitor.snapshot())
         self._writer.write_loads(load_rows(counted))
         with self._phases.phase("loads down"):
             self._stop_loads()
@@ -81,7 +83,8 @@ class Measurement:
         slot = 0
         for spec in self._scenario.loads:
             names = _slot_names(spec.name)
-            self._side.spawn(load_argv(spec, self._side.place, slot))
+            pid = self._side.spawn(load_argv(spec, self._side.place, slot))
+            self._pids |= dict.fromkeys(names, pid)
             for offset, name in enumerate(names):
                 self._monitor.add(slot + offset, name, self._side.name)
             if LOADS[spec.name].needs_network:
@@ -134,6 +137,14 @@ class Measurement:
                 f"{failure or f'exit status {reply.status}'}",
                 evidence=reply.text.strip(),
             )
+
+    def _note_deaths(self, counted: Sequence[Counted]) -> tuple[Counted, ...]:
+        """A load that was killed cannot say so itself: its slot still reads "running"."""
+        dead = {name for name, pid in self._pids.items() if not self._side.runs(pid)}
+        return tuple(
+            replace(load, state="died") if load.name in dead and load.state == "running" else load
+            for load in counted
+        )
 
     def _stop_loads(self) -> None:
         self._shm.control.load_stop = 1

@@ -29,8 +29,11 @@ class Side(Protocol):
     def affinity(self) -> str:
         """CPU list for the probe; empty for no restriction."""
 
-    def spawn(self, argv: Sequence[str]) -> None:
-        """Start a program in the background."""
+    def spawn(self, argv: Sequence[str]) -> int:
+        """Start a program in the background; returns its process id on this side."""
+
+    def runs(self, pid: int) -> bool:
+        """Whether a program started by `spawn` is still there."""
 
     def start(self, argv: Sequence[str]) -> None:
         """Start the one program whose end `finished` tells."""
