@@ -73,6 +73,7 @@ class Block:
 
     tool: str
     latency_ns: Latencies
+    phase_us: int | None
     load_rate: float
 
 
@@ -83,6 +84,7 @@ class Options:
     loops: int
     blocks: int
     conditions: tuple[str, ...]
+    same_phase: bool
     cyclictest: tuple[str, ...]
     probe: Path | None
     as_json: bool
@@ -114,6 +116,11 @@ def _options(arguments: Sequence[str] | None) -> Options:
         "--only", choices=("idle", "kernel load"), action="append", help="this condition only"
     )
     made.add_argument(
+        "--any-phase",
+        action="store_true",
+        help="let cyclictest begin whenever it does, and change the order: A B B A ...",
+    )
+    made.add_argument(
         "--cyclictest",
         default="-q -M",
         help="options of cyclictest besides -N -m -p -i -l -h, which are always given",
@@ -125,6 +132,7 @@ def _options(arguments: Sequence[str] | None) -> Options:
         loops=got.loops,
         blocks=got.blocks,
         conditions=tuple(got.only or ("idle", "kernel load")),
+        same_phase=not got.any_phase,
         cyclictest=tuple(got.cyclictest.split()),
         probe=got.probe,
         as_json=got.json,
@@ -191,7 +199,10 @@ def _conditions(booted: Booted, options: Options) -> dict[str, str]:
         "guest clocksource": agent.check(["cat", CLOCKSOURCE]).strip(),
         "period, policy": f"{PERIOD_NS} ns, SCHED_FIFO {PRIORITY}, memory locked, one CPU",
         "activations": f"{options.blocks} blocks of {options.loops} for each tool",
-        "cyclictest": " ".join(_cyclictest_argv(options)),
+        "cyclictest": " ".join(_cyclictest_argv(options, "PHASE" if options.same_phase else "")),
+        "phase": "cyclictest takes over the probe's, to the microsecond"
+        if options.same_phase
+        else "wherever each of them begins",
         "resolution": "1 ns for both (cyclictest: -N and buckets of 1 ns)",
         "missed": "probe: recorded one by one; cyclictest: whole periods in its latencies",
     }
@@ -199,19 +210,33 @@ def _conditions(booted: Booted, options: Options) -> dict[str, str]:
 
 def _condition(booted: Booted, options: Options, name: str) -> list[Block]:
     with _loads(booted, KERNEL_LOADS if name != "idle" else ()) as slots:
-        measured = []
-        for number, tool in enumerate(turns(options.blocks)):
+        measured: list[Block] = []
+        for number, tool in enumerate(turns(options.blocks, same_phase=options.same_phase)):
             _say(f"{name}: block {number + 1} of {2 * options.blocks}, {tool}")
-            ops, begin_s = _operations(booted, slots), _uptime_s(booted)
-            latency_ns = (_probe if tool == PROBE else _cyclictest)(booted, options)
-            rate = (_operations(booted, slots) - ops) / (_uptime_s(booted) - begin_s)
-            measured.append(Block(tool=tool, latency_ns=latency_ns, load_rate=rate))
+            phase_us = measured[-1].phase_us if measured and options.same_phase else None
+            measured.append(_block(booted, options, tool, slots, phase_us))
         return measured
 
 
-def turns(blocks: int) -> list[str]:
-    """A B B A A B B A ...: each tool comes first as often as the other.  Pure."""
-    pairs = ((PROBE, CYCLICTEST), (CYCLICTEST, PROBE))
+def _block(
+    booted: Booted, options: Options, tool: str, slots: range, phase_us: int | None
+) -> Block:
+    operations, begin_s = _operations(booted, slots), _uptime_s(booted)
+    if tool == PROBE:
+        latency_ns = _probe(booted, options)
+        phase_us = read_proof(booted.shm).t0_ns // 1000 % (PERIOD_NS // 1000)
+    else:
+        latency_ns = _cyclictest(booted, options, phase_us)
+    rate = (_operations(booted, slots) - operations) / (_uptime_s(booted) - begin_s)
+    return Block(tool=tool, latency_ns=latency_ns, phase_us=phase_us, load_rate=rate)
+
+
+def turns(blocks: int, *, same_phase: bool) -> list[str]:
+    """A B A B ..., since cyclictest can take over a phase and the probe cannot; else A B B A.
+
+    Pure.
+    """
+    pairs = ((PROBE, CYCLICTEST), (PROBE, CYCLICTEST) if same_phase else (CYCLICTEST, PROBE))
     return [tool for number in range(blocks) for tool in pairs[number % 2]]
 
 
@@ -232,16 +257,18 @@ def _probe(booted: Booted, options: Options) -> Latencies:
     return np.frombuffer(b"".join(taken), dtype="<i8")[::2].astype(np.int64)
 
 
-def _cyclictest_argv(options: Options) -> tuple[str, ...]:
+def _cyclictest_argv(options: Options, phase: str) -> tuple[str, ...]:
     return (
         *("/bin/cyclictest", "-N", "-m", f"-p{PRIORITY}", f"-i{PERIOD_NS // 1000}"),
         *("-l", str(options.loops), "-h", str(BUCKETS), f"--histfile={HISTOGRAM}"),
         *options.cyclictest,
+        *((f"--secaligned={phase}",) if phase else ()),
     )
 
 
-def _cyclictest(booted: Booted, options: Options) -> Latencies:
-    reply = booted.run(_cyclictest_argv(options), timeout_s=TIMEOUT_S)
+def _cyclictest(booted: Booted, options: Options, phase_us: int | None) -> Latencies:
+    phase = "" if phase_us is None else str(phase_us)
+    reply = booted.run(_cyclictest_argv(options, phase), timeout_s=TIMEOUT_S)
     if reply.status != 0:
         raise GuestCommandFailed(f"cyclictest: status {reply.status}: {reply.text}")
     agent = booted.machine.agent
@@ -323,6 +350,7 @@ def _each(blocks: Sequence[Block]) -> list[Row]:
         {
             "block": number,
             "tool": block.tool,
+            "phase us": block.phase_us,
             **_figures(summarize(block.latency_ns)),
             "load operations/s": round(block.load_rate),
         }
