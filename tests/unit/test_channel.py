@@ -94,6 +94,16 @@ def test_ping_pong_finds_the_offset_within_its_bound(
     assert offset.rounds > 0
 
 
+def test_an_error_with_a_view_in_its_traceback_is_not_hidden() -> None:
+    def fail(memory: SharedMemory) -> None:
+        view = memory.clock
+        raise QemuDied(f"QEMU ended at {view.clock_req}")
+
+    ended = pytest.raises(QemuDied, match="QEMU ended at 0")
+    with ended, anonymous_memory(SHM_BYTES) as fd, SharedMemory(fd) as memory:
+        fail(memory)
+
+
 def test_the_shortest_round_counts() -> None:
     rounds = [
         Round(sent_ns=0, guest_ns=1500, received_ns=1000),

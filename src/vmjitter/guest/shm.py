@@ -6,6 +6,7 @@ access is one access, and stores become visible in program order (Intel SDM, vol
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import mmap
 from typing import Final, Self
@@ -68,7 +69,10 @@ class SharedMemory:
         """Unmap; views taken earlier must not be used any more.  Safe to call twice."""
         for name in ("header", "control", "clock", "probe", "stream", "loads"):
             self.__dict__.pop(name, None)
-        self._map.close()
+        # While an error is on its way out, the frames in its traceback may still hold a view; the
+        # memory is then unmapped with the last of them.  The error must not be hidden by ours.
+        with contextlib.suppress(BufferError):
+            self._map.close()
 
     def _records(self, index: int, count: int) -> bytes:
         size = layout.RECORD_BYTES
