@@ -9,6 +9,8 @@
     |   +-- GuestPanic                its kernel panicked
     |   +-- GuestHang                 it stopped making progress
     |   +-- QemuDied                  QEMU ended by itself
+    +-- SimulationLost            1   a simulated host is gone
+    |   +-- SimulationStalled         it runs, but makes no progress
     +-- GuestCommandFailed        1   the guest is well, a program in it failed
     +-- DataError                 1   a file of a run cannot be read, or not completely
     +-- MeasurementInvalid        4   it ran, but its result must not be used
@@ -73,6 +75,14 @@ class GuestHang(GuestLost):
 
 class QemuDied(GuestLost):
     """The QEMU process ended while the guest was needed."""
+
+
+class SimulationLost(VmjitterError):
+    """The simulator ended, or its host, before the job was done."""
+
+
+class SimulationStalled(SimulationLost):
+    """The simulated host runs, but makes no progress."""
 
 
 class GuestCommandFailed(VmjitterError):

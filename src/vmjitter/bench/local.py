@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 
 import vmjitter
 from vmjitter.config.resolve import Resolved
 from vmjitter.effects.clock import utc_now
 from vmjitter.effects.systree import SysTree
+from vmjitter.model.sim import Bench
 from vmjitter.model.run import RUN_FORMAT, RunInfo, TrialState, TrialStatus
+from vmjitter.session.context import Guest
 from vmjitter.session.prepare import Say, host_facts, prepare_guest, qemu_facts
 from vmjitter.session.progress import Report
 from vmjitter.session.trial import Setting, run_trial
 from vmjitter.store.rundir import RunWriter
 
 
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What a run has to say that its own machine does not know.
+
+    Attributes:
+        bench: name of the bench.
+        conditions: what every table and figure has to say beside the figures.
+        repeated: why its trials are measured again, see `TrialStatus`.
+    """
+
+    bench: str = Bench.LOCAL.value
+    conditions: tuple[str, ...] = ()
+    repeated: tuple[str, ...] = ()
+
+
 def run_plan(resolved: Resolved, output: Path, *, say: Say, report: Report) -> list[TrialStatus]:
-    """Measure every scenario of a plan into the run directory ``output``.
+    """Measure every scenario of a plan on this machine into the run directory ``output``.
 
     Args:
         say: told what is being prepared, before the first trial.
@@ -26,8 +44,23 @@ def run_plan(resolved: Resolved, output: Path, *, say: Say, report: Report) -> l
     Raises:
         VmjitterError: the first trial that failed ends the run; what was measured stays readable.
     """
+    guest = prepare_guest(resolved.plan, say)
+    return measure(resolved, output, guest, Surroundings(), report)
+
+
+def measure(
+    resolved: Resolved,
+    output: Path,
+    guest: Guest | None,
+    surroundings: Surroundings,
+    report: Report,
+) -> list[TrialStatus]:
+    """Measure every scenario with guests that are prepared already; as `run_plan`.
+
+    Raises:
+        VmjitterError: the first trial that failed ends the run; what was measured stays readable.
+    """
     plan = resolved.plan
-    guest = prepare_guest(plan, say)
     info = RunInfo(
         format=RUN_FORMAT,
         vmjitter=vmjitter.__version__,
@@ -38,11 +71,19 @@ def run_plan(resolved: Resolved, output: Path, *, say: Say, report: Report) -> l
         deadline_ns=plan.deadline_ns,
         pair=plan.pair,
         scenarios=tuple(scenario.name for scenario in plan.scenarios),
+        bench=surroundings.bench,
         host=host_facts(SysTree()),
         qemu=qemu_facts(guest),
     )
     writer = RunWriter.create(output, info, resolved.toml)
-    setting = Setting(plan=plan, guest=guest, run=writer, report=report)
+    setting = Setting(
+        plan=plan,
+        guest=guest,
+        run=writer,
+        report=report,
+        conditions=surroundings.conditions,
+        repeated=surroundings.repeated,
+    )
     state = TrialState.FAILED
     try:
         statuses = [

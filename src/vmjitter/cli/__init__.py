@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import vmjitter
-from vmjitter.cli import guest_cmd, report_cmd, run_cmd
+from vmjitter.cli import guest_cmd, report_cmd, run_cmd, sim_cmd
 from vmjitter.cli.output import print_error
 from vmjitter.errors import VmjitterError
 
@@ -27,7 +27,7 @@ def application() -> typer.Typer:
         help=_HELP, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False
     )
     app.callback()(_options)
-    for module in (run_cmd, guest_cmd, report_cmd):
+    for module in (run_cmd, guest_cmd, sim_cmd, report_cmd):
         module.register(app)
     return app
 

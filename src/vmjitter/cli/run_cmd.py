@@ -9,14 +9,15 @@ from typing import Annotated
 
 import typer
 
-from vmjitter.bench.local import run_plan
+from vmjitter.bench import local, sim
 from vmjitter.cli import report_cmd
 from vmjitter.cli.live import LiveLines
 from vmjitter.cli.output import interruptible, stderr
 from vmjitter.config.resolve import Choices, Resolved, resolve
-from vmjitter.config.sources import Value, builtin_plans
+from vmjitter.config.sources import Value, builtin_machines, builtin_plans
 from vmjitter.effects.clock import utc_now
 from vmjitter.errors import UsageError
+from vmjitter.model.sim import Bench, Clock
 from vmjitter.units import parse_duration
 
 _HELP = """Measure a plan: boot its guests, load them, record every wake-up.
@@ -36,6 +37,8 @@ Examples:
 
   vmjitter run my-plan.toml --output runs/monday --json
 
+  vmjitter run paper --bench sim --loops 10000      in a simulated KVM host, in virtual time
+
 Exit status: 0 the deadline holds or none was given; 1 error; 2 usage; 3 deadline missed; \
 4 a measurement is invalid or incomplete.
 """
@@ -43,6 +46,10 @@ Exit status: 0 the deadline holds or none was given; 1 error; 2 usage; 3 deadlin
 
 def _plan_names() -> list[str]:
     return list(builtin_plans())
+
+
+def _machine_names() -> list[str]:
+    return list(builtin_machines())
 
 
 def register(app: typer.Typer) -> None:
@@ -92,6 +99,29 @@ def run(
     modules: Annotated[
         Path | None, typer.Option("--modules", help="Modules that belong to --kernel.")
     ] = None,
+    bench: Annotated[
+        Bench | None,
+        typer.Option("--bench", help="local, or sim: a simulated KVM host. [default: local]"),
+    ] = None,
+    machine: Annotated[
+        str | None,
+        typer.Option(
+            "--machine",
+            help="Simulated host: a name or a TOML file.",
+            autocompletion=_machine_names,
+        ),
+    ] = None,
+    clock: Annotated[
+        Clock | None,
+        typer.Option("--clock", help="Of the simulated host: virtual (instructions), or real."),
+    ] = None,
+    disk_latency: Annotated[
+        str | None,
+        typer.Option("--disk-latency", help="Of the simulated host's disk, e.g. 8ms."),
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option("-j", "--jobs", help="Simulated hosts at the same time.")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as JSON on stdout.")
     ] = False,
@@ -103,6 +133,11 @@ def run(
         "probe.period": ("--interval", micros),
         "probe.priority": ("--priority", priority),
         "judge.deadline": ("--deadline", deadline),
+        "bench.name": ("--bench", bench and bench.value),
+        "sim.machine": ("--machine", machine),
+        "sim.clock": ("--clock", clock and clock.value),
+        "sim.disk_latency": ("--disk-latency", disk_latency),
+        "sim.jobs": ("--jobs", jobs),
         "guest.kernel_file": ("--kernel", str(kernel.absolute()) if kernel else None),
         "guest.modules_dir": ("--modules", str(modules.absolute()) if modules else None),
     }
@@ -115,7 +150,8 @@ def run(
     resolved = _resolve(plan, choices, duration)
     path = output or _default_output(resolved.plan.name)
     with interruptible(), LiveLines(stderr(), resolved.plan, path) as live:
-        run_plan(resolved, path, say=live.say, report=live.report)
+        measure = sim.run_plan if resolved.plan.bench is Bench.SIM else local.run_plan
+        measure(resolved, path, say=live.say, report=live.report)
         live.say("figures")
     report_cmd.finish_run(path, as_json=as_json)
 

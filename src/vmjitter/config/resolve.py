@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vmjitter.config.parse import nearest
+from vmjitter.config.settings import Setting
 from vmjitter.config.sources import (
     Value,
     all_settings,
     find_plan,
     read_assignments,
     read_environment,
+    read_machine,
     read_plan,
 )
 from vmjitter.errors import UsageError
@@ -28,7 +30,9 @@ from vmjitter.model.plan import (
     ProbeSpec,
     Scenario,
     Where,
+    WireSpec,
 )
+from vmjitter.model.sim import Bench, SimSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,23 +68,51 @@ def resolve(name: str, choices: Choices) -> Resolved:
     path = find_plan(name)
     from_plan, scenarios = read_plan(path)
     known = all_settings(scenarios)
-    values = {key: Value(setting.default, "default") for key, setting in known.items()}
-    for layer in (
-        from_plan,
+    values = _layered(known, from_plan, choices)
+    parsed = {key: _parse(key, value, known[key].parse) for key, value in values.items()}
+    plan = _plan(path.stem, parsed, _chosen(scenarios, choices.only))
+    _check(plan)
+    return Resolved(plan=plan, toml=_as_toml(path.stem, values, plan))
+
+
+def resolve_machine(choices: Choices) -> SimSpec:
+    """The simulated host that the user chose, without a plan.
+
+    Raises:
+        UsageError: as `resolve`.
+    """
+    known = all_settings(())
+    values = _layered(known, {"bench.name": Value(Bench.SIM.value, "vmjitter sim")}, choices)
+    return _sim({key: _parse(key, value, known[key].parse) for key, value in values.items()})
+
+
+def _layered(
+    known: Mapping[str, Setting], from_plan: Mapping[str, Value], choices: Choices
+) -> dict[str, Value]:
+    """Every setting with the value that wins."""
+    defaults = {key: Value(setting.default, "default") for key, setting in known.items()}
+    layers = (
+        dict(from_plan),
         read_environment(choices.environ, list(known)),
         dict(choices.flags),
         read_assignments(choices.assignments),
-    ):
+    )
+    chosen: dict[str, Value] = {}
+    for layer in layers:
         for key, value in layer.items():
             if key not in known:
                 raise UsageError(
                     f"{value.source}: there is no key {key!r}", hint=nearest(key, known)
                 )
-            values[key] = value
-    parsed = {key: _parse(key, value, known[key].parse) for key, value in values.items()}
-    plan = _plan(path.stem, parsed, _chosen(scenarios, choices.only))
-    _check(plan)
-    return Resolved(plan=plan, toml=_as_toml(path.stem, values, plan))
+            chosen[key] = value
+    return {**defaults, **_machine({**defaults, **chosen}), **chosen}
+
+
+def _machine(values: Mapping[str, Value]) -> dict[str, Value]:
+    """What the simulated host's machine file says, where one is used."""
+    if values["bench.name"].raw != Bench.SIM:
+        return {}
+    return read_machine(str(values["sim.machine"].raw))
 
 
 def _parse(key: str, value: Value, parse: Any) -> Any:  # noqa: ANN401 - the table's types
@@ -115,6 +147,10 @@ def _plan(name: str, parsed: Mapping[str, Any], scenarios: Sequence[str]) -> Pla
         guest=_guest(parsed),
         scenarios=tuple(_scenario(name, parsed) for name in scenarios),
         pair=_pair(pair, scenarios),
+        disk_dir=parsed["disk.dir"],
+        wire=WireSpec(delay_ns=parsed["wire.delay"]),
+        bench=parsed["bench.name"],
+        sim=_sim(parsed),
     )
 
 
@@ -136,6 +172,26 @@ def _guest(parsed: Mapping[str, Any]) -> GuestSpec:
         accel=parsed["guest.accel"],
         boot_timeout_ns=parsed["guest.boot_timeout"],
         append=parsed["guest.append"],
+    )
+
+
+def _sim(parsed: Mapping[str, Any]) -> SimSpec:
+    return SimSpec(
+        machine=parsed["sim.machine"],
+        title=parsed["sim.title"],
+        clock=parsed["sim.clock"],
+        cpus=parsed["sim.cpus"],
+        cpu_model=parsed["sim.cpu_model"],
+        quantum=parsed["sim.quantum"],
+        memory_bytes=parsed["sim.memory"],
+        kernel=parsed["sim.kernel"],
+        append=parsed["sim.append"],
+        disk_bytes=parsed["sim.disk_size"],
+        disk_depth=parsed["sim.disk_depth"],
+        disk_latency_ns=parsed["sim.disk_latency"],
+        jobs=parsed["sim.jobs"],
+        stall_ns=parsed["sim.stall_timeout"],
+        repeats=parsed["sim.repeats"],
     )
 
 

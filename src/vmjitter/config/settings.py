@@ -12,6 +12,7 @@ from typing import Final
 from vmjitter.config import parse
 from vmjitter.loads.catalog import LOADS
 from vmjitter.model.plan import Accel, Disk, Network, Policy, Where
+from vmjitter.model.sim import Bench, Clock
 from vmjitter.tuning.knobs import KNOBS
 
 
@@ -32,6 +33,27 @@ class Setting:
 
 _MAX_LOOPS: Final = 10**11
 
+DEFAULT_MACHINE: Final = "paper-2012"
+
+MACHINE_SETTINGS: Final[tuple[Setting, ...]] = (
+    Setting("sim.title", parse.text, "", "what the machine is, one line"),
+    Setting("sim.cpus", parse.integer(1, 16), 2, "CPUs of the simulated host"),
+    Setting("sim.cpu_model", parse.text, "corei7_sandy_bridge_2600k", "processor in Bochs' words"),
+    Setting("sim.quantum", parse.integer(1, 32), 6, "instructions of a CPU's turn, if several"),
+    Setting("sim.memory", parse.size, "2G", "memory of the simulated host"),
+    Setting("sim.kernel", parse.text, "debian-cloud-amd64", "its kernel, 64-bit"),
+    Setting("sim.append", parse.text, "", "words for its kernel's command line"),
+    Setting("sim.disk_size", parse.size, "512M", "size of its disk"),
+    Setting("sim.disk_depth", parse.integer(1, 256), 1, "requests that its disk serves at a time"),
+    Setting("sim.disk_latency", parse.duration, "0us", "service time of each request to its disk"),
+)
+"""What a machine file sets in its table ``[sim]``."""
+
+WIRE_SETTINGS: Final[tuple[Setting, ...]] = (
+    Setting("wire.delay", parse.duration, "0us", "delay of each packet, both ways; needs a tap"),
+)
+"""The network between host and guest; a machine file may set it, too."""
+
 SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("plan.title", parse.text, "", "what the plan is for, one line"),
     Setting("plan.pair", parse.texts, [], "two scenarios for the before/after figure"),
@@ -50,6 +72,15 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("guest.boot_timeout", parse.duration, "60s", "longest time from QEMU's start to ready"),
     Setting("guest.append", parse.text, "", "words for the guest kernel's command line"),
     Setting("disk.size", parse.size, "256M", "size of the scratch disk"),
+    Setting("disk.dir", parse.optional_path, "", "where its image is made; default: the trial"),
+    *WIRE_SETTINGS,
+    Setting("bench.name", parse.choice(Bench), "local", "local, or sim: the simulated host"),
+    Setting("sim.machine", parse.text, DEFAULT_MACHINE, "a machine that comes along, or a file"),
+    *MACHINE_SETTINGS,
+    Setting("sim.clock", parse.choice(Clock), "virtual", "virtual, or real: times mean nothing"),
+    Setting("sim.jobs", parse.integer(0, 256), 0, "trials at the same time; 0: one per CPU"),
+    Setting("sim.stall_timeout", parse.duration, "60s", "real time without progress: a stall"),
+    Setting("sim.repeats", parse.integer(0, 10), 2, "how often a stalled trial is repeated"),
     *(
         Setting(
             f"load.{kind.name}.rate",

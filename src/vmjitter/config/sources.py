@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Final
 
 from vmjitter.config.parse import nearest
-from vmjitter.config.settings import SCENARIO_SETTINGS, SETTINGS, Setting
+from vmjitter.config.settings import (
+    MACHINE_SETTINGS,
+    SCENARIO_SETTINGS,
+    SETTINGS,
+    WIRE_SETTINGS,
+    Setting,
+)
 from vmjitter.errors import UsageError
 
 ENV_PREFIX: Final = "VMJITTER_"
@@ -34,20 +40,38 @@ def builtin_plans() -> dict[str, Path]:
     return {}
 
 
+def builtin_machines() -> dict[str, Path]:
+    """The simulated hosts that come with vmjitter, by name."""
+    plans = next(iter(builtin_plans().values()), Path())
+    return {path.stem: path for path in sorted((plans.parent / "machines").glob("*.toml"))}
+
+
 def find_plan(name: str) -> Path:
     """The file of a built-in plan, or the file of that name.
 
     Raises:
         UsageError: neither exists; names the nearest built-in plan.
     """
-    builtin = builtin_plans()
+    return _find("plan", name, builtin_plans())
+
+
+def find_machine(name: str) -> Path:
+    """The file of a built-in machine, or the file of that name.
+
+    Raises:
+        UsageError: neither exists; names the nearest built-in machine.
+    """
+    return _find("machine", name, builtin_machines())
+
+
+def _find(what: str, name: str, builtin: Mapping[str, Path]) -> Path:
     if name in builtin:
         return builtin[name]
     path = Path(name)
     if path.is_file():
         return path
     raise UsageError(
-        f"there is no plan {name!r}, neither built in nor as a file", hint=nearest(name, builtin)
+        f"there is no {what} {name!r}, neither built in nor as a file", hint=nearest(name, builtin)
     )
 
 
@@ -57,19 +81,40 @@ def read_plan(path: Path) -> tuple[dict[str, Value], tuple[str, ...]]:
     Raises:
         UsageError: not TOML, or a key that does not exist; names the line.
     """
-    try:
-        content = path.read_text()
-        tables = tomllib.loads(content)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path}: {error}", hint="a plan is a TOML file") from error
-    values = {}
-    for key, raw in _flatten(tables):
-        line = line_of(content, key)
-        values[key] = Value(raw, f"{path.name}:{line}" if line else path.name)
+    tables, values = _read_toml(path, "plan")
     scenarios = tables.get("scenario", {})
     if not isinstance(scenarios, dict) or not scenarios:
         raise UsageError(f"{path}: no scenario", hint="add a table [scenario.NAME]")
     return values, tuple(scenarios)
+
+
+def read_machine(name: str) -> dict[str, Value]:
+    """All values of a machine file by key with dots.
+
+    Raises:
+        UsageError: no such machine, not TOML, or a key that a machine cannot set.
+    """
+    _, values = _read_toml(find_machine(name), "machine")
+    known = {setting.key for setting in (*MACHINE_SETTINGS, *WIRE_SETTINGS)}
+    for key, value in values.items():
+        if key not in known:
+            raise UsageError(
+                f"{value.source}: a machine has no key {key!r}", hint=nearest(key, known)
+            )
+    return values
+
+
+def _read_toml(path: Path, what: str) -> tuple[dict[str, object], dict[str, Value]]:
+    try:
+        content = path.read_text()
+        tables = tomllib.loads(content)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path}: {error}", hint=f"a {what} is a TOML file") from error
+    values = {}
+    for key, raw in _flatten(tables):
+        line = line_of(content, key)
+        values[key] = Value(raw, f"{path.name}:{line}" if line else path.name)
+    return tables, values
 
 
 def read_environment(environ: Mapping[str, str], known: Sequence[str]) -> dict[str, Value]:

@@ -29,6 +29,7 @@ HOST_ADDRESS: Final = "192.0.2.1"  # TEST-NET-1, RFC 5737: never routed
 GUEST_ADDRESS: Final = "192.0.2.2"
 PREFIX_LENGTH: Final = 24
 _TAP_NAME: Final = "vmjtap0"
+_IFB_NAME: Final = "vmjifb0"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,15 +46,18 @@ class Wire:
 
 
 @contextmanager
-def tap_wire() -> Iterator[Wire]:
+def tap_wire(delay_ns: int = 0) -> Iterator[Wire]:
     """Make a namespace with a tap device that is up and has `HOST_ADDRESS`.
+
+    Args:
+        delay_ns: time that each packet takes, in either direction; whole microseconds.
 
     Raises:
         MissingCapability: no root, or the kernel has no tun driver or namespaces.
     """
     result: list[Wire | OSError] = []
     # unshare(2) moves the calling thread only, so the rest of us stays where it is.
-    thread = threading.Thread(target=_make_wire, args=(result,))
+    thread = threading.Thread(target=_make_wire, args=(result, delay_ns))
     thread.start()
     thread.join()
     wire = result[0]
@@ -76,11 +80,13 @@ def free_udp_port(address: str) -> int:
         return int(sock.getsockname()[1])
 
 
-def _make_wire(result: list[Wire | OSError]) -> None:
+def _make_wire(result: list[Wire | OSError], delay_ns: int) -> None:
     try:
         _unshare_network()
         tap_fd = _open_tap()
         _bring_up()
+        if delay_ns:
+            _slow_down(delay_ns)
         netns_fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         result.append(Wire(tap_fd=tap_fd, netns_fd=netns_fd))
     except OSError as error:
@@ -117,3 +123,26 @@ def _bring_up() -> None:
             ip.link("set", index=ip.link_lookup(ifname="lo")[0], state="up")
     except NetlinkError as error:
         raise OSError(error.code, str(error)) from error
+
+
+def _slow_down(delay_ns: int) -> None:
+    """Delay what goes out of the tap device, and what comes in by way of an ifb device.
+
+    A queueing discipline acts on what leaves a device (tc-netem(8)); what enters is redirected to
+    an intermediate device, from where it leaves (Linux Documentation, networking/ifb; tc-mirred(8)).
+    """
+    from pyroute2 import IPRoute, NetlinkError  # noqa: PLC0415
+
+    try:
+        with IPRoute() as ip:
+            tap = ip.link_lookup(ifname=_TAP_NAME)[0]
+            ip.link("add", ifname=_IFB_NAME, kind="ifb")
+            ifb = ip.link_lookup(ifname=_IFB_NAME)[0]
+            ip.link("set", index=ifb, state="up")
+            for index in (tap, ifb):
+                ip.tc("add", "netem", index, delay=delay_ns // 1000, limit=10_000)
+            ip.tc("add", "ingress", tap, "ffff:")
+            redirect = {"kind": "mirred", "direction": "egress", "action": "redirect", "ifindex": ifb}
+            ip.tc("add-filter", "matchall", tap, parent="ffff:", action=redirect)
+    except NetlinkError as error:
+        raise OSError(error.code, f"delay on the wire: {error}") from error

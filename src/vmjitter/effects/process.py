@@ -9,11 +9,12 @@ that Ctrl-C reaches vmjitter alone, which then ends its children in order.
 from __future__ import annotations
 
 import os
+import selectors
 import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
@@ -94,6 +95,50 @@ def check(argv: Sequence[str], **options: object) -> Completed:
     return done
 
 
+def stream(
+    argv: Sequence[str],
+    output: Callable[[int, bytes], None],
+    tick: Callable[[], None],
+    *,
+    tick_s: float = 1.0,
+) -> int:
+    """Run a program to its end and pass on what it writes while it writes it.
+
+    Args:
+        argv: program and arguments.
+        output: gets 1 or 2, for standard output or standard error, and bytes.
+        tick: called at least every ``tick_s`` seconds.
+        tick_s: see there.
+
+    Returns:
+        Its exit status as a shell would give it: 128 + N if signal N ended it.
+
+    Raises:
+        CommandFailed: it could not be started.
+    """
+    try:
+        running = subprocess.Popen(
+            [*_dies_with_us(), *argv],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+    except OSError as error:
+        raise CommandFailed(f"cannot start {argv[0]}: {error.strerror}") from error
+    with running, selectors.DefaultSelector() as selector:
+        for number, pipe in ((1, running.stdout), (2, running.stderr)):
+            if pipe is not None:
+                selector.register(pipe, selectors.EVENT_READ, number)
+        while selector.get_map():
+            for key, _ in selector.select(tick_s):
+                if data := os.read(key.fd, 1 << 16):
+                    output(key.data, data)
+                else:
+                    selector.unregister(key.fileobj)
+            tick()
+    return running.returncode if running.returncode >= 0 else 128 - running.returncode
+
+
 class Child:
     """A program that runs beside us, ended by `close` at the latest.
 
@@ -101,9 +146,17 @@ class Child:
         argv: program and arguments.
         log: file that gets its output; it is appended to.
         pass_fds: descriptors it inherits under the same numbers.
+        env: its whole environment; None means ours.
     """
 
-    def __init__(self, argv: Sequence[str], *, log: Path, pass_fds: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        log: Path,
+        pass_fds: Sequence[int] = (),
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         self.argv = tuple(argv)
         self.log = log
         self._pidfd = -1
@@ -115,6 +168,7 @@ class Child:
                 stdout=self._log,
                 stderr=subprocess.STDOUT,
                 pass_fds=tuple(pass_fds),
+                env=dict(env) if env is not None else None,
                 start_new_session=True,
             )
         except OSError as error:
@@ -151,6 +205,10 @@ class Child:
     def signal(self, number: signal.Signals) -> None:
         """Send a signal; nothing happens if it has ended already."""
         self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it at once: SIGKILL."""
+        self.signal(signal.SIGKILL)
 
     def close(self) -> None:
         """End it: SIGTERM, and after two seconds SIGKILL.  Safe to call twice."""

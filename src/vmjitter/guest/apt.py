@@ -14,7 +14,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -101,7 +101,7 @@ def fetch_package(
     with locked(store / ".lock"):
         if not refresh and (known := _read_index(store, name)):
             return known
-        apt = _PrivateApt(root / "apt" / f"{SUITE}-{_DEBIAN_ARCH[arch]}", _DEBIAN_ARCH[arch])
+        apt = PrivateApt(root, arch)
         apt.update()
         record = _kernel_behind(apt, apt.show(name))
         package = _unpacked(apt, record, store)
@@ -168,13 +168,14 @@ def apt_config(directory: Path, arch: str, host: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def apt_sources(targets: str, arch: str, keyring: Path) -> str:
+def apt_sources(targets: str, arch: str, keyring: Path, suite: str = SUITE) -> str:
     """The text of the private sources.list, empty if the host has no Debian mirror.
 
     Args:
         targets: lines ``uri|release|component|origin`` from ``apt-get indextargets``.
         arch: Debian's name of the architecture.
         keyring: file with the keys that must have signed.
+        suite: the Debian release to take.
     """
     for line in targets.splitlines():
         uri, release, component, origin = [*line.split("|"), "", "", ""][:4]
@@ -182,7 +183,7 @@ def apt_sources(targets: str, arch: str, keyring: Path) -> str:
             continue
         # what is left is the archive itself: "trixie", "stable", "trixie-updates"
         if not release.endswith(_OTHER_ARCHIVES):
-            return f"deb [arch={arch} signed-by={keyring}] {uri} {SUITE} main\n"
+            return f"deb [arch={arch} signed-by={keyring}] {uri} {suite} main\n"
     return ""
 
 
@@ -201,11 +202,21 @@ def _taken_over(host: str) -> list[str]:
     ]
 
 
-class _PrivateApt:
-    """apt with everything in one directory of ours."""
+class PrivateApt:
+    """apt with everything in one directory of ours.
 
-    def __init__(self, directory: Path, arch: str) -> None:
-        self._directory = directory
+    Args:
+        cache: cache directory; apt's files go below it.
+        arch: architecture of the packages.
+        suite: Debian release that they come from.
+
+    Raises:
+        MissingCapability: no apt, no Debian keyring, or no Debian mirror configured here.
+    """
+
+    def __init__(self, cache: Path, arch: Arch, suite: str = SUITE) -> None:
+        self._suite = suite
+        self._directory = directory = cache / "apt" / f"{suite}-{_DEBIAN_ARCH[arch]}"
         self._apt_get = _find("apt-get")
         self._apt_cache = _find("apt-cache")
         self._dpkg_deb = _find("dpkg-deb")
@@ -216,12 +227,12 @@ class _PrivateApt:
                 hint=f"install debian-archive-keyring, or {_OWN_KERNEL}",
             )
         targets = _index_targets(self._apt_get)
-        sources = apt_sources(targets, arch, keyring)
+        sources = apt_sources(targets, _DEBIAN_ARCH[arch], keyring, suite)
         if not sources:
             raise MissingCapability(
                 "apt on this host has no Debian mirror configured", hint=_OWN_KERNEL
             )
-        self._prepare(arch, sources)
+        self._prepare(_DEBIAN_ARCH[arch], sources)
         self._env = {**os.environ, "APT_CONFIG": str(directory / "apt.conf"), "LC_ALL": "C.UTF-8"}
 
     def _prepare(self, arch: str, sources: str) -> None:
@@ -250,7 +261,7 @@ class _PrivateApt:
         record = parse_record(done.stdout)
         if not record:
             raise CommandFailed(
-                f"Debian {SUITE} on the configured mirror has no package {name!r}",
+                f"Debian {self._suite} on the configured mirror has no package {name!r}",
                 hint=_OWN_KERNEL,
                 evidence=done.stderr.strip(),
             )
@@ -260,6 +271,20 @@ class _PrivateApt:
         """Download a package; apt compares its checksum with the signed list."""
         self._run([self._apt_get, "-qq", "download", f"{name}={version}"], cwd=into)
         return next(into.glob("*.deb"))
+
+    def download_with_needs(self, names: Sequence[str]) -> list[Path]:
+        """Download packages and everything that they depend on, as if nothing were installed.
+
+        Recommended packages are left out.  The files stay apt's: `forget_downloads`.
+        """
+        self._run(
+            [self._apt_get, "-qq", "-y", "--no-install-recommends", "-d", "install", *names]
+        )
+        return sorted((self._directory / "cache/archives").glob("*.deb"))
+
+    def forget_downloads(self) -> None:
+        """Remove the files that `download_with_needs` brought."""
+        self._run([self._apt_get, "clean"])
 
     def unpack(self, archive: Path, into: Path) -> None:
         """Unpack a package's files."""
@@ -302,7 +327,7 @@ def _find(name: str) -> str:
     )
 
 
-def _kernel_behind(apt: _PrivateApt, record: Mapping[str, str]) -> Mapping[str, str]:
+def _kernel_behind(apt: PrivateApt, record: Mapping[str, str]) -> Mapping[str, str]:
     for dependency in record.get("Depends", "").split(","):
         name = dependency.strip().partition(" ")[0]
         if name.startswith("linux-image-"):
@@ -310,7 +335,7 @@ def _kernel_behind(apt: _PrivateApt, record: Mapping[str, str]) -> Mapping[str, 
     return record
 
 
-def _unpacked(apt: _PrivateApt, record: Mapping[str, str], store: Path) -> Package:
+def _unpacked(apt: PrivateApt, record: Mapping[str, str], store: Path) -> Package:
     name, version, sha256 = record["Package"], record["Version"], record["SHA256"]
     root = store / f"{name}_{version.replace(':', '%3a')}"
     package = Package(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from vmjitter.model.sim import Bench, SimSpec
 from vmjitter.units import Ns
 
 
@@ -84,6 +85,17 @@ class GuestSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WireSpec:
+    """The network between host and guest.
+
+    Attributes:
+        delay_ns: time that each packet takes on its way, in either direction; whole microseconds.
+    """
+
+    delay_ns: Ns
+
+
+@dataclass(frozen=True, kw_only=True)
 class LoadSpec:
     """A disturbing program and how often per second it shall do its operation."""
 
@@ -118,14 +130,21 @@ class Plan:
 
     Attributes:
         deadline_ns: a later wake-up is a miss; None when no deadline was given.
+        disk_dir: where the scratch disk's image and the host's own disk loads are; None means the
+            trial's directory.
         pair: the two scenarios that the before/after figure shows, or None.
+        sim: used with the bench SIM.
     """
 
     name: str
     title: str
     deadline_ns: Ns | None
     disk_bytes: int
+    disk_dir: Path | None
+    wire: WireSpec
     probe: ProbeSpec
     guest: GuestSpec
     scenarios: tuple[Scenario, ...]
     pair: tuple[str, str] | None
+    bench: Bench
+    sim: SimSpec

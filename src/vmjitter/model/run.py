@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-RUN_FORMAT: Final = 1
+RUN_FORMAT: Final = 2
 # Format history:
 # 1: first version
+# 2: benches: RunInfo.bench and .simulation, TrialStatus.repeated
 
 
 class TrialState(StrEnum):
@@ -144,6 +145,7 @@ class TrialStatus:
         loops: activations planned.
         phases_ns: wall time of each phase on the host.
         controller_cpu_ns: CPU time used by vmjitter itself while the probe ran.
+        repeated: why the trial was measured again from its start, once per attempt before this one.
     """
 
     scenario: str
@@ -171,6 +173,7 @@ class TrialStatus:
     guest_facts: dict[str, str] = field(default_factory=dict)
     phases_ns: dict[str, int] = field(default_factory=dict)
     controller_cpu_ns: int = 0
+    repeated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,8 +181,10 @@ class RunInfo:
     """One run: the head of its directory.
 
     Attributes:
-        host: facts of the machine that measured, as text by name.
+        bench: "local", or "sim": measured in a simulated host.
+        host: facts of the machine that measured, as text by name; the simulated one's if it is.
         qemu: facts of QEMU and of the kernel and image that were booted.
+        simulation: what the simulated host was made of and how it ran, as text by name.
     """
 
     format: int
@@ -191,5 +196,7 @@ class RunInfo:
     deadline_ns: int | None
     pair: tuple[str, str] | None
     scenarios: tuple[str, ...]
+    bench: str = "local"
     host: dict[str, str] = field(default_factory=dict)
     qemu: dict[str, str] = field(default_factory=dict)
+    simulation: dict[str, str] = field(default_factory=dict)

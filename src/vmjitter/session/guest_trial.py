@@ -106,10 +106,11 @@ def _hold(context: TrialContext) -> Iterator[_Held]:
         link: Link | None = None
         scratch: tuple[int | None, bool] = (None, False)
         if scenario.network is not Network.NONE:
-            link = stack.enter_context(network_link(vhost=scenario.vhost))
+            link = stack.enter_context(network_link(context.plan.wire, vhost=scenario.vhost))
             context.outcome.deviations.extend(link.deviations)
         if scenario.disk is not Disk.NONE:
-            image = scratch_image(context.writer.path, context.plan.disk_bytes)
+            parent = context.plan.disk_dir or context.writer.path
+            image = scratch_image(parent, context.plan.disk_bytes)
             scratch = stack.enter_context(image)
         yield _Held(link=link, scratch_fd=scratch[0], direct=scratch[1])
 

@@ -22,7 +22,8 @@ def measure_on_host(context: TrialContext) -> None:
     log = context.writer.path / "programs.log"
     log.touch()
     with ExitStack() as stack:
-        disk_dir = stack.enter_context(scratch_directory(context.writer.path, ".scratch-"))
+        parent = context.plan.disk_dir or context.writer.path
+        disk_dir = stack.enter_context(scratch_directory(parent, ".scratch-"))
         peer = endpoint(None, from_guest=False)
         place = load_place(programs[1], context.shm_fd, disk_dir, peer.reached_at)
         side = stack.enter_context(HostSide(programs[0], place, context.shm_fd, log))

@@ -51,19 +51,32 @@ def prepare_guest(plan: Plan, say: Say) -> Guest | None:
     if not scenarios:
         return None
     qemu_program()
+    images = guest_images(plan, say)
+    accel, reason = choose_accel(plan, scenarios[0], images[scenarios[0].name], say)
+    return Guest(images=images, accel=accel, accel_reason=reason)
+
+
+def guest_images(plan: Plan, say: Say) -> dict[str, GuestImage]:
+    """Kernel and image of every scenario that has a guest, by the scenario's name.
+
+    Raises:
+        UsageError: no such kernel, or it lacks a module that a device needs.
+        MissingCapability: apt or a native program is missing.
+    """
+    scenarios = [scenario for scenario in plan.scenarios if scenario.where is Where.GUEST]
+    if not scenarios:
+        return {}
     say(f"guest kernel {plan.guest.kernel_file or plan.guest.kernel}")
     kernel = guest_kernel(plan.guest)
     say("guest images")
     programs = guest_programs(kernel.arch, own_busybox=plan.guest.busybox)
     cache = cache_root()
-    images = {
+    return {
         scenario.name: build_image(
             kernel, modules=guest_modules(scenario), programs=programs, cache=cache
         )
         for scenario in scenarios
     }
-    accel, reason = choose_accel(plan, scenarios[0], images[scenarios[0].name], say)
-    return Guest(images=images, accel=accel, accel_reason=reason)
 
 
 def guest_kernel(spec: GuestSpec) -> KernelFiles:

@@ -16,6 +16,7 @@ class Progress:
         current_ns: latency of the latest wake-up, or None before the first.
         worst_ns: largest latency so far, or None before the first wake-up.
         rates: operations in the last whole second, by load.
+        speed: seconds of the guest's world per second of ours; below 1 in a simulated host.
     """
 
     scenario: str
@@ -28,6 +29,7 @@ class Progress:
     overruns: int = 0
     elapsed_ns: int = 0
     rates: Mapping[str, float] = field(default_factory=dict)
+    speed: float = 1.0
 
     @property
     def remaining_ns(self) -> int:

@@ -20,6 +20,7 @@ from vmjitter.errors import MissingCapability
 from vmjitter.guest.disk import make_scratch_disk
 from vmjitter.guest.image import native_program
 from vmjitter.loads.catalog import PEER_SLOT, peer_argv
+from vmjitter.model.plan import WireSpec
 from vmjitter.qemu.cmdline import USER_NET
 
 VHOST_NET: Final = "/dev/vhost-net"
@@ -41,6 +42,7 @@ def scratch_image(directory: Path, size_bytes: int) -> Iterator[tuple[int, bool]
     try:
         make_scratch_disk(path, size_bytes)
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        os.fsync(fd)  # so that the host does not write it back while the guest is measured
         direct = _can_direct(path)
     finally:
         path.unlink(missing_ok=True)
@@ -74,15 +76,17 @@ class Link:
 
 
 @contextmanager
-def network_link(*, vhost: bool) -> Iterator[Link]:
+def network_link(wire_spec: WireSpec, *, vhost: bool) -> Iterator[Link]:
     """The best network this user on this host can have."""
     with ExitStack() as stack:
         deviations = []
         wire: Wire | None = None
         try:
-            wire = stack.enter_context(tap_wire())
+            wire = stack.enter_context(tap_wire(wire_spec.delay_ns))
         except MissingCapability as error:
             deviations.append(f"user-mode network instead of tap: {error.message}")
+            if wire_spec.delay_ns:
+                deviations.append("no delay on the wire: it needs a tap device")
         vhost_fd, reason = _open_vhost(wire) if vhost else (None, "")
         if vhost_fd is not None:
             stack.callback(os.close, vhost_fd)

@@ -27,12 +27,16 @@ class Setting:
 
     Attributes:
         guest: image and accelerator; None if no scenario needs a guest.
+        conditions: what every table and figure has to say beside the figures of all trials.
+        repeated: why trials are measured again, see `TrialStatus`.
     """
 
     plan: Plan
     guest: Guest | None
     run: RunWriter
     report: Report
+    conditions: tuple[str, ...] = ()
+    repeated: tuple[str, ...] = ()
 
 
 def first_status(plan: Plan, scenario: Scenario) -> TrialStatus:
@@ -56,10 +60,13 @@ def run_trial(setting: Setting, index: int, scenario: Scenario) -> TrialStatus:
         KeyboardInterrupt: likewise, with the state "interrupted".
     """
     status = dataclasses.replace(
-        first_status(setting.plan, scenario), state=TrialState.RUNNING, started_utc=_now()
+        first_status(setting.plan, scenario),
+        state=TrialState.RUNNING,
+        started_utc=_now(),
+        repeated=setting.repeated,
     )
     with setting.run.start_trial(index, status) as writer:
-        outcome = Outcome()
+        outcome = Outcome(conditions=list(setting.conditions))
         try:
             _measure(setting, scenario, writer, outcome, status)
         except BaseException as error:

@@ -1,0 +1,300 @@
+"""The bench `sim`: every trial of a plan in a simulated host of its own, several at a time.
+
+Trials do not disturb each other, because the simulated host's time does not depend on ours.  Of a
+trial everything is stored while it runs, so that an end before its time loses nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import select
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import vmjitter
+from vmjitter.bench.handover import pack
+from vmjitter.bench.inside import MEASURE, REQUEST_FILE
+from vmjitter.bench.local import Surroundings
+from vmjitter.config.resolve import Resolved
+from vmjitter.effects.clock import utc_now
+from vmjitter.effects.scratch import scratch_directory
+from vmjitter.errors import SimulationLost, SimulationStalled, VmjitterError
+from vmjitter.guest.image import GuestImage
+from vmjitter.model.plan import Plan, Scenario
+from vmjitter.model.run import RUN_FORMAT, RunInfo, TrialState
+from vmjitter.model.sim import Bench, Clock
+from vmjitter.session.prepare import Say, guest_images
+from vmjitter.session.progress import Progress, Report
+from vmjitter.session.trial import first_status
+from vmjitter.sim.build import HostBuild, build
+from vmjitter.sim.host import Job, SimulatedHost, kernel_arguments
+from vmjitter.sim.mirror import receive
+from vmjitter.sim.tape import END, PROGRESS, Record
+from vmjitter.store.rundir import TRIALS_DIR, RunWriter
+from vmjitter.units import format_ns
+
+CONDITIONS: Final[Mapping[Clock, str]] = {
+    Clock.VIRTUAL: (
+        "simulated host, virtual time: no caches, an instruction is a nanosecond, an exit costs "
+        "what its instructions cost"
+    ),
+    Clock.REAL: (
+        "simulated host, real clock: emulated processors, every path is taken but times mean nothing"
+    ),
+}
+"""What every table, figure and file of a simulated run says, by its clock."""
+
+HOST_LOG: Final = "simulated-host.log"
+_LOOK_S: Final = 0.2
+_BYTES_PER_SAMPLE: Final = 64
+"""A sample has 16 bytes; the rest is for records' heads and for sending it again."""
+
+
+@dataclass(kw_only=True)
+class _Trial:
+    """One trial on its way."""
+
+    index: int
+    scenario: Scenario
+    repeated: list[str] = field(default_factory=list)
+    host: SimulatedHost | None = None
+    stack: ExitStack = field(default_factory=ExitStack)
+    facts: dict[str, dict[str, str]] = field(default_factory=dict)
+    speed: float = 0.0
+
+
+def run_plan(resolved: Resolved, output: Path, *, say: Say, report: Report) -> None:
+    """Measure every scenario of a plan in simulated hosts into the run directory ``output``.
+
+    Args:
+        say: told what is being prepared, before the first trial.
+        report: told about each running trial.
+
+    Raises:
+        VmjitterError: a trial failed; what was measured stays readable.
+    """
+    plan = resolved.plan
+    images = guest_images(plan, say)
+    host_build = build(plan.sim.kernel, say=say)
+    info = _info(plan, host_build)
+    writer = RunWriter.create(output, info, resolved.toml)
+    bench = _SimBench(resolved, writer, images, host_build, report)
+    state = TrialState.FAILED
+    try:
+        bench.run()
+        state = TrialState.DONE
+    except KeyboardInterrupt:
+        state = TrialState.INTERRUPTED
+        raise
+    finally:
+        writer.write_info(dataclasses.replace(bench.complete(info), state=state))
+
+
+def _info(plan: Plan, host_build: HostBuild) -> RunInfo:
+    return RunInfo(
+        format=RUN_FORMAT,
+        vmjitter=vmjitter.__version__,
+        plan=plan.name,
+        title=plan.title,
+        created_utc=utc_now().isoformat(timespec="seconds"),
+        state=TrialState.RUNNING,
+        deadline_ns=plan.deadline_ns,
+        pair=plan.pair,
+        scenarios=tuple(scenario.name for scenario in plan.scenarios),
+        bench=Bench.SIM.value,
+        simulation={**_machine_facts(plan), **host_build.facts()},
+    )
+
+
+def _machine_facts(plan: Plan) -> dict[str, str]:
+    spec = plan.sim
+    return {
+        "clock": spec.clock.value,
+        "model": CONDITIONS[spec.clock],
+        "machine": spec.machine,
+        "title": spec.title,
+        "cpus": str(spec.cpus),
+        "cpu_model": spec.cpu_model if spec.clock is Clock.VIRTUAL else "QEMU max,+svm",
+        "quantum": str(spec.quantum) if spec.cpus > 1 else "",
+        "memory": f"{spec.memory_bytes >> 20} MiB",
+        "command_line": " ".join(kernel_arguments(spec)),
+        "disk_latency": format_ns(spec.disk_latency_ns),
+        "disk_depth": str(spec.disk_depth),
+        "wire_delay": format_ns(plan.wire.delay_ns),
+    }
+
+
+class _SimBench:
+    """Keeps as many trials running as the plan allows, until all are done."""
+
+    def __init__(
+        self,
+        resolved: Resolved,
+        writer: RunWriter,
+        images: Mapping[str, GuestImage],
+        host_build: HostBuild,
+        report: Report,
+    ) -> None:
+        self._resolved = resolved
+        self._plan = resolved.plan
+        self._writer = writer
+        self._images = images
+        self._build = host_build
+        self._report = report
+        self._trials = [
+            _Trial(index=index, scenario=scenario)
+            for index, scenario in enumerate(self._plan.scenarios, start=1)
+        ]
+
+    def run(self) -> None:
+        """Run all trials.
+
+        Raises:
+            VmjitterError: the first one that failed; the others are ended.
+        """
+        waiting = list(self._trials)
+        running: list[_Trial] = []
+        jobs = self._plan.sim.jobs or len(os.sched_getaffinity(0))
+        with ExitStack() as stack:
+            for trial in self._trials:
+                stack.push(trial.stack)
+            while waiting or running:
+                while waiting and len(running) < jobs:
+                    running.append(waiting.pop(0))
+                    self._start(running[-1])
+                hosts = [trial.host for trial in running if trial.host is not None]
+                select.select(hosts, [], [], _LOOK_S)
+                running = [trial for trial in running if not self._look(trial)]
+
+    def complete(self, info: RunInfo) -> RunInfo:
+        """The head of the run with what the simulated hosts said about themselves."""
+        host = next((trial.facts["host"] for trial in self._trials if "host" in trial.facts), {})
+        qemu: dict[str, str] = {}
+        for trial in self._trials:
+            qemu |= trial.facts.get("qemu", {})
+        speeds = {
+            f"real_s_per_virtual_s.{trial.scenario.name}": f"{1 / trial.speed:.1f}"
+            for trial in self._trials
+            if trial.speed
+        }
+        return dataclasses.replace(
+            info, host=host, qemu=qemu, simulation={**info.simulation, **speeds}
+        )
+
+    def _start(self, trial: _Trial) -> None:
+        """Power a simulated host on for a trial."""
+        self._tell(trial, "simulated host")
+        status = dataclasses.replace(
+            first_status(self._plan, trial.scenario),
+            state=TrialState.RUNNING,
+            conditions=(CONDITIONS[self._plan.sim.clock],),
+            repeated=tuple(trial.repeated),
+        )
+        if not trial.repeated:
+            self._writer.start_trial(trial.index, status).close()
+        directory = trial.stack.enter_context(scratch_directory(self._writer.path, ".sim-"))
+        host = SimulatedHost(self._build, self._plan.sim, self._job(trial), directory)
+        trial.stack.callback(self._keep_log, trial, host)
+        trial.host = trial.stack.enter_context(host)
+
+    def _look(self, trial: _Trial) -> bool:
+        """Take what a trial has brought; True when it is done."""
+        if trial.host is None:
+            return True
+        try:
+            records = trial.host.take()
+        except SimulationLost as error:
+            self._repeat(trial, error)
+            return False
+        ended = False
+        for record in records:
+            ended = self._accept(trial, record) or ended
+        if ended:
+            trial.speed = trial.host.speed
+            trial.stack.close()
+        return ended
+
+    def _accept(self, trial: _Trial, record: Record) -> bool:
+        if record.kind == "file":
+            self._store(trial, record)
+        elif record.kind == PROGRESS and trial.host is not None:
+            fields = json.loads(record.payload)
+            self._report(Progress(**(fields | {"speed": trial.host.speed})))
+        elif record.kind == END:
+            self._check(record)
+            return True
+        return False
+
+    def _store(self, trial: _Trial, record: Record) -> None:
+        """Files of the trial go to its directory; of the run's head, the facts are taken."""
+        parts = Path(record.text("path")).parts
+        if parts[0] == TRIALS_DIR:
+            receive(record, self._directory(trial), str(Path(*parts[2:])))
+        elif parts == ("run.json",):
+            head = json.loads(record.payload)
+            trial.facts = {"host": head["host"], "qemu": head["qemu"]}
+
+    def _check(self, record: Record) -> None:
+        if record.integer("status") != 0:
+            said = {"message": "the simulated host failed", "hint": "", "evidence": ""}
+            raise VmjitterError(**(said | json.loads(record.payload)))
+
+    def _repeat(self, trial: _Trial, error: SimulationLost) -> None:
+        """Begin a trial again that its simulator let down.
+
+        Raises:
+            SimulationLost: it has been repeated often enough.
+        """
+        if len(trial.repeated) >= self._plan.sim.repeats:
+            raise error
+        trial.stack.close()
+        kind = "stalled" if isinstance(error, SimulationStalled) else "lost"
+        trial.repeated.append(f"{kind}: {error.message}")
+        self._start(trial)
+
+    def _job(self, trial: _Trial) -> Job:
+        spec = self._plan.sim
+        name = trial.scenario.name
+        surroundings = Surroundings(
+            bench=Bench.SIM.value,
+            conditions=(CONDITIONS[spec.clock],),
+            repeated=tuple(trial.repeated),
+        )
+        request = {
+            "plan": f"{self._plan.name}.toml",
+            "only": name,
+            "disk_bytes": spec.disk_bytes,
+            "disk_latency_ns": spec.disk_latency_ns,
+            "disk_depth": spec.disk_depth,
+        }
+        images = {key: image for key, image in self._images.items() if key == name}
+        files = pack(images, surroundings)
+        files[request["plan"]] = self._resolved.toml.encode()  # type: ignore[index]
+        files[REQUEST_FILE] = json.dumps(request).encode()
+        return Job(
+            request=Record(kind=MEASURE),
+            files=files,
+            result_bytes=self._plan.probe.loops * _BYTES_PER_SAMPLE,
+        )
+
+    def _directory(self, trial: _Trial) -> Path:
+        return self._writer.path / TRIALS_DIR / f"{trial.index:02}-{trial.scenario.name}"
+
+    def _keep_log(self, trial: _Trial, host: SimulatedHost) -> None:
+        (self._directory(trial) / HOST_LOG).write_text(host.evidence() + "\n")
+
+    def _tell(self, trial: _Trial, phase: str) -> None:
+        probe = self._plan.probe
+        self._report(
+            Progress(
+                scenario=trial.scenario.name,
+                phase=phase,
+                loops=probe.loops,
+                period_ns=probe.period_ns,
+            )
+        )

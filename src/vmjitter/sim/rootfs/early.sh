@@ -1,0 +1,16 @@
+#!/bin/sh
+# Process 1 of the simulated host at first: loads what the system disk needs, and goes over to it.
+mount -t devtmpfs dev /dev
+while read -r module; do insmod "/modules/$module" || echo "vmjitter: no $module"; done </modules/order
+tries=0
+# the system disk, the job and the result, found in whatever order
+while [ ! -b /dev/sda ] || [ ! -b /dev/sdb ] || [ ! -b /dev/sdc ]; do
+	sleep 0.01
+	tries=$((tries + 1))
+	[ $tries -lt 3000 ] || { echo "vmjitter: the disks did not appear"; poweroff -f; }
+done
+for disk in /dev/sd?; do
+	mount -t squashfs -o ro,noatime $disk /root 2>/dev/null && exec switch_root /root /sbin/init
+done
+echo "vmjitter: the system disk cannot be found"
+poweroff -f
