@@ -22,14 +22,16 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 PROGRAMS = ("probe", "load", "agent")
 TARGETS = {
     # i686: the oldest processor with the TSC and no SSE, so every 32-bit guest runs it.
-    "i386": ("-target", "x86-linux-musl", "-mcpu=i686"),
-    "x86_64": ("-target", "x86_64-linux-musl"),
+    "i386": ("-target", "x86-linux-musl", "-mcpu=i686", "-static"),
+    "x86_64": ("-target", "x86_64-linux-musl", "-static"),
+    # for Debian's Bochs, which is preloaded with it
+    "x86_64.so": ("-target", "x86_64-linux-gnu.2.36", "-shared", "-fPIC"),
 }
+LIBRARIES = ("bochs",)
 FLAGS = (
     "-std=c11",
     "-O2",
     "-s",
-    "-static",
     "-D_GNU_SOURCE",
     "-D_FILE_OFFSET_BITS=64",
     "-Wall",
@@ -69,7 +71,8 @@ class Binary(NamedTuple):
     def sources(self, pattern: str) -> list[Path]:
         """Files that it is made of, in a fixed order."""
         native = self.root / "native"
-        folders = (native / "include", native / "common", native / self.program)
+        shared = () if self.program in LIBRARIES else (native / "include", native / "common")
+        folders = (*shared, native / self.program)
         return [path for folder in folders for path in sorted(folder.glob(pattern))]
 
     def command(self, output: Path) -> list[str]:
@@ -151,7 +154,9 @@ def build_native(root: Path) -> list[str]:
     Raises:
         RuntimeError: a compilation failed.
     """
-    binaries = [Binary(root=root, program=p, arch=a) for a in TARGETS for p in PROGRAMS]
+    programs = [(p, a) for a in TARGETS for p in PROGRAMS if not a.endswith(".so")]
+    libraries = [(p, a) for a in TARGETS for p in LIBRARIES if a.endswith(".so")]
+    binaries = [Binary(root=root, program=p, arch=a) for p, a in (*programs, *libraries)]
     folder = binaries[0].path.parent
     folder.mkdir(parents=True, exist_ok=True)
     wanted = {binary.name: binary.digest() for binary in binaries}

@@ -18,7 +18,7 @@ from vmjitter.errors import VmjitterError
 from vmjitter.session.progress import Progress
 from vmjitter.sim.devices import make_disk
 from vmjitter.sim.mirror import Mirror, receive
-from vmjitter.sim.tape import END, MAGIC, PROGRESS, Record, TapeReader, TapeWriter
+from vmjitter.sim.tape import END, MAGIC, PROGRESS, TICK, Record, TapeReader, TapeWriter
 
 JOB_DIR: Final = Path("/job")
 RUN_DIR: Final = Path("/work/run")
@@ -34,6 +34,7 @@ _CONSOLE: Final = "/dev/ttyS0"
 def main(job: Path, result: Path) -> None:
     """Do one job; whatever happens, the last record says how it ended."""
     with TapeReader(job) as reader, TapeWriter(result, direct=True) as tape:
+        tape.write(Record(kind=TICK, head={"virtual_ns": now_ns()}))
         try:
             status, message = _do(_receive(reader), tape), {}
         except VmjitterError as error:
@@ -90,13 +91,12 @@ def _exec(tape: TapeWriter) -> int:
         tape.write(Record(kind=OUTPUT, head={"fd": number}, payload=data))
 
     def tick() -> None:
-        tape.write(Record(kind="tick", head={"virtual_ns": now_ns()}))
+        tape.write(Record(kind=TICK, head={"virtual_ns": now_ns()}))
 
     return process.stream([str(word) for word in request["argv"]], output, tick)
 
 
 def _shell(tape: TapeWriter) -> int:
-    tape.write(Record(kind="tick", head={"virtual_ns": now_ns()}))
     size = _request()
     rows, columns = str(size["rows"]), str(size["columns"])
     process.run(["stty", "-F", _CONSOLE, "rows", rows, "cols", columns])

@@ -121,6 +121,7 @@ def _machine_facts(plan: Plan) -> dict[str, str]:
         "cpus": str(spec.cpus),
         "cpu_model": spec.cpu_model if spec.clock is Clock.VIRTUAL else "QEMU max,+svm",
         "quantum": str(spec.quantum) if spec.cpus > 1 else "",
+        "seed": str(spec.seed),
         "memory": f"{spec.memory_bytes >> 20} MiB",
         "command_line": " ".join(kernel_arguments(spec)),
         "disk_latency": format_ns(spec.disk_latency_ns),

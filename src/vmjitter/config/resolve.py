@@ -189,6 +189,7 @@ def _sim(parsed: Mapping[str, Any]) -> SimSpec:
         disk_bytes=parsed["sim.disk_size"],
         disk_depth=parsed["sim.disk_depth"],
         disk_latency_ns=parsed["sim.disk_latency"],
+        seed=parsed["sim.seed"],
         jobs=parsed["sim.jobs"],
         stall_ns=parsed["sim.stall_timeout"],
         repeats=parsed["sim.repeats"],

@@ -150,7 +150,7 @@ def modules_for(devices: Iterable[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def native_program(name: str, arch: Arch) -> Path:
+def native_program(name: str, arch: str) -> Path:
     """Return one of our static programs, ``agent``, ``probe`` or ``load``.
 
     Raises:

@@ -61,13 +61,17 @@ class Tree:
                 return path
         raise CommandFailed(f"{self.root} has no {_LOADER}", hint="vmjitter sim build --refresh")
 
-    def argv(self, program: str) -> list[str]:
+    def argv(self, program: str, *, preload: Sequence[str] = ()) -> list[str]:
         """The beginning of a command line that runs a program of the tree.
 
         Args:
             program: path below `root`, e.g. ``"usr/bin/python3.11"``.
+            preload: libraries to load before its own.
         """
-        return [str(self.loader), "--library-path", self.library_path, str(self.root / program)]
+        options = ["--library-path", self.library_path]
+        if preload:
+            options += ["--preload", ":".join(preload)]
+        return [str(self.loader), *options, str(self.root / program)]
 
     def libraries(self, program: str) -> dict[str, Path]:
         """The shared libraries that a program or library needs, by the name it asks for.

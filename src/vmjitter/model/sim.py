@@ -41,6 +41,7 @@ class SimSpec:
         disk_bytes: size of the disk on which the guest's disk image lies.
         disk_latency_ns: service time of each request to that disk.
         disk_depth: requests that the disk serves at the same time.
+        seed: of the simulated host's random numbers; the same gives the same run.
         jobs: simulated hosts that run at the same time; 0 means as many as this machine has CPUs.
         stall_ns: real time without any progress after which a trial is given up and repeated.
         repeats: how often a trial is repeated at most.
@@ -58,6 +59,7 @@ class SimSpec:
     disk_bytes: int
     disk_latency_ns: Ns
     disk_depth: int
+    seed: int
     jobs: int
     stall_ns: Ns
     repeats: int

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from vmjitter.guest.image import native_program
 from vmjitter.guest.tree import Tree
 from vmjitter.model.sim import SimSpec
 
@@ -45,12 +46,20 @@ class Media:
     log: Path
 
 
-def bochs_argv(tools: Tree, configuration: Path) -> list[str]:
-    """Bochs with a configuration file, without its debugger and its menu."""
-    return [*tools.argv(_PROGRAM), "-q", "-f", str(configuration)]
+def bochs_argv(spec: SimSpec, tools: Tree, configuration: Path) -> list[str]:
+    """Bochs with a configuration file, without its debugger and its menu.
+
+    With several CPUs a library of ours is preloaded, which mends what is wrong with them in Bochs
+    3.0: see native/bochs/commit.c.
+
+    Raises:
+        MissingCapability: that library was not built.
+    """
+    preload = [str(native_program("bochs", "x86_64.so"))] if spec.cpus > 1 else []
+    return [*tools.argv(_PROGRAM, preload=preload), "-q", "-f", str(configuration)]
 
 
-def bochs_environment(tools: Tree) -> dict[str, str]:
+def bochs_environment(spec: SimSpec, tools: Tree) -> dict[str, str]:
     """What Bochs needs to find its parts in a tree, and a terminal type that its display knows."""
     root = tools.root
     return {
@@ -59,6 +68,7 @@ def bochs_environment(tools: Tree) -> dict[str, str]:
         "TERM": "vt100",
         "TERMINFO": str(root / "usr/share/terminfo"),
         "LC_ALL": "C",
+        "VMJITTER_BOCHS_CPUS": str(spec.cpus),
     }
 
 
@@ -76,7 +86,8 @@ def bochsrc(spec: SimSpec, media: Media, tools: Tree) -> str:
         f"ignore_bad_msrs=1{quantum}",
         f"clock: sync=none, time0={START_UTC}",
         f"memory: guest={megabytes}, host={megabytes}",
-        f"romimage: file={share}/BIOS-bochs-latest",
+        # fastboot: without the three seconds in which a user could ask for a menu
+        f"romimage: file={share}/BIOS-bochs-latest, options=fastboot",
         f"vgaromimage: file={share}/VGABIOS-lgpl-latest",
         "ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14",
         "ata1: enabled=1, ioaddr1=0x170, ioaddr2=0x370, irq=15",

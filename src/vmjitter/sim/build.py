@@ -37,7 +37,7 @@ BOOT_ARGUMENTS: Final = (
 )
 """Words on the host kernel's command line, whatever the machine."""
 
-_EARLY_APPLETS: Final = ("sh", "mount", "insmod", "sleep", "switch_root", "poweroff")
+_EARLY_APPLETS: Final = ("sh", "mount", "umount", "insmod", "sleep", "switch_root", "poweroff")
 _TIME: Final = "1000000000"
 
 

@@ -42,7 +42,8 @@ class Job:
 
 def kernel_arguments(spec: SimSpec) -> tuple[str, ...]:
     """The command line of the simulated host's kernel.  Pure."""
-    return (*BOOT_ARGUMENTS, *spec.append.split())
+    clock = ("vmjitter.pio",) if spec.clock is Clock.VIRTUAL else ()
+    return (*BOOT_ARGUMENTS, *clock, f"vmjitter.seed={spec.seed}", *spec.append.split())
 
 
 class SimulatedHost:
@@ -157,9 +158,9 @@ class SimulatedHost:
         configuration = directory / "bochsrc"
         configuration.write_text(bochsrc(self._spec, self._media, build.tools))
         return Child(
-            bochs_argv(build.tools, configuration),
+            bochs_argv(self._spec, build.tools, configuration),
             log=directory / "bochs.log",
-            env=bochs_environment(build.tools),
+            env=bochs_environment(self._spec, build.tools),
         )
 
 

@@ -27,6 +27,8 @@ END: Final = "end"
 """Kind of the last record: the job is done, well or not."""
 PROGRESS: Final = "progress"
 """Kind of a record that says how far it is."""
+TICK: Final = "tick"
+"""Kind of a record that says no more than that the simulated host is alive."""
 SECTOR: Final = 512
 MAGIC: Final = b"VMJTAPE1"
 _FIXED: Final = struct.Struct("<8sQIII")

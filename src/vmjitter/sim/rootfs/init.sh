@@ -1,5 +1,7 @@
 #!/bin/sh
 # Process 1 of the simulated host: prepares the system, then does the job.
+# Python would ask for random numbers before there are any
+export PYTHONHASHSEED=0
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=vt100
 mount -t devtmpfs dev /dev
 mount -t proc proc /proc
@@ -21,6 +23,9 @@ mount -t tracefs trace /sys/kernel/tracing
 ip link set lo up
 hostname simulated-host
 
+read -r command_line </proc/cmdline
+seed=${command_line##*vmjitter.seed=}
+python3 -S -m vmjitter.sim.entropy "${seed%% *}"
 python3 -S -m vmjitter.bench.inside /dev/sd?
 sync
 poweroff -f
