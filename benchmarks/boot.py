@@ -108,7 +108,7 @@ def _hold(stack: ExitStack, plan: Plan, scenario: Scenario, directory: Path) -> 
         fd, direct = stack.enter_context(scratch_image(directory, plan.disk_bytes))
         held = replace(held, scratch_fd=fd, direct=direct)
     if scenario.network is not Network.NONE:
-        link = stack.enter_context(network_link(vhost=scenario.vhost))
+        link = stack.enter_context(network_link(plan.wire, vhost=scenario.vhost))
         tap = link.wire.tap_fd if link.wire is not None else None
         held = replace(held, tap_fd=tap, vhost_fd=link.vhost_fd)
     return held

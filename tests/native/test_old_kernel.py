@@ -57,7 +57,7 @@ def test_the_filter_does_refuse_newer_calls() -> None:
 
 @pytest.mark.parametrize("arch", ["i386", "x86_64"])
 def test_the_probe_measures(arch: str) -> None:
-    probe = native_program("probe", arch)  # type: ignore[arg-type]
+    probe = native_program("probe", arch)
     done = _run(probe, "-l", "100", "-i", "1000", "--policy", "other", "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
@@ -70,7 +70,7 @@ def test_the_probe_measures(arch: str) -> None:
     "load", ["shm", "mem", "sched", "timer", "sem", "disk-rw", "disk-sync", "disk-meta"]
 )
 def test_the_loads_run(load: str, arch: str, tmp_path: Path) -> None:
-    program = native_program("load", arch)  # type: ignore[arg-type]
+    program = native_program("load", arch)
     disk = ("--dir", str(tmp_path)) if load.startswith("disk") else ()
     done = _run(program, load, "--duration", "1", "--rate", "20", "--json", *disk)
     assert done.returncode == 0, done.stderr

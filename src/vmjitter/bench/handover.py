@@ -1,4 +1,4 @@
-"""What a trial elsewhere is given: its plan, its guest's files, what it has to say. Both ends of it."""
+"""What a trial elsewhere is given: its guest's files and what it has to say; both ends of it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ def unpack_guest(directory: Path, plan: Plan) -> Guest | None:
     try:
         images = {name: _image(directory, fields) for name, fields in described.items()}
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{directory / GUEST_FILE} is not as vmjitter writes it: {error}") from error
+        raise DataError(
+            f"{directory / GUEST_FILE} is not as vmjitter writes it: {error}"
+        ) from error
     if not images:
         return None
     accel = Accel.TCG if plan.guest.accel is Accel.TCG else Accel.KVM

@@ -96,7 +96,7 @@ def _exec(tape: TapeWriter) -> int:
     return process.stream([str(word) for word in request["argv"]], output, tick)
 
 
-def _shell(tape: TapeWriter) -> int:
+def _shell(_tape: TapeWriter) -> int:
     size = _request()
     rows, columns = str(size["rows"]), str(size["columns"])
     process.run(["stty", "-F", _CONSOLE, "rows", rows, "cols", columns])

@@ -10,8 +10,8 @@ import vmjitter
 from vmjitter.config.resolve import Resolved
 from vmjitter.effects.clock import utc_now
 from vmjitter.effects.systree import SysTree
-from vmjitter.model.sim import Bench
 from vmjitter.model.run import RUN_FORMAT, RunInfo, TrialState, TrialStatus
+from vmjitter.model.sim import Bench
 from vmjitter.session.context import Guest
 from vmjitter.session.prepare import Say, host_facts, prepare_guest, qemu_facts
 from vmjitter.session.progress import Report

@@ -21,7 +21,7 @@ from vmjitter.bench.handover import pack
 from vmjitter.bench.inside import MEASURE, REQUEST_FILE
 from vmjitter.bench.local import Surroundings
 from vmjitter.config.resolve import Resolved
-from vmjitter.effects.clock import utc_now
+from vmjitter.effects.clock import now_ns, utc_now
 from vmjitter.effects.scratch import scratch_directory
 from vmjitter.errors import SimulationLost, SimulationStalled, VmjitterError
 from vmjitter.guest.image import GuestImage
@@ -44,7 +44,7 @@ CONDITIONS: Final[Mapping[Clock, str]] = {
         "what its instructions cost"
     ),
     Clock.REAL: (
-        "simulated host, real clock: emulated processors, every path is taken but times mean nothing"
+        "simulated host, real clock: emulated processors, every path is taken, times mean nothing"
     ),
 }
 """What every table, figure and file of a simulated run says, by its clock."""
@@ -65,6 +65,8 @@ class _Trial:
     host: SimulatedHost | None = None
     stack: ExitStack = field(default_factory=ExitStack)
     facts: dict[str, dict[str, str]] = field(default_factory=dict)
+    begin_ns: int = 0
+    heard: bool = False
     speed: float = 0.0
 
 
@@ -189,7 +191,8 @@ class _SimBench:
 
     def _start(self, trial: _Trial) -> None:
         """Power a simulated host on for a trial."""
-        self._tell(trial, "simulated host")
+        trial.begin_ns, trial.heard = now_ns(), False
+        self._tell(trial)
         status = dataclasses.replace(
             first_status(self._plan, trial.scenario),
             state=TrialState.RUNNING,
@@ -213,6 +216,8 @@ class _SimBench:
             self._repeat(trial, error)
             return False
         ended = False
+        if not trial.heard:
+            self._tell(trial)
         for record in records:
             ended = self._accept(trial, record) or ended
         if ended:
@@ -224,6 +229,7 @@ class _SimBench:
         if record.kind == "file":
             self._store(trial, record)
         elif record.kind == PROGRESS and trial.host is not None:
+            trial.heard = True
             fields = json.loads(record.payload)
             self._report(Progress(**(fields | {"speed": trial.host.speed})))
         elif record.kind == END:
@@ -289,13 +295,16 @@ class _SimBench:
     def _keep_log(self, trial: _Trial, host: SimulatedHost) -> None:
         (self._directory(trial) / HOST_LOG).write_text(host.evidence() + "\n")
 
-    def _tell(self, trial: _Trial, phase: str) -> None:
+    def _tell(self, trial: _Trial) -> None:
+        """Until the simulated host speaks for itself, say how long it has been booting."""
         probe = self._plan.probe
         self._report(
             Progress(
                 scenario=trial.scenario.name,
-                phase=phase,
+                phase="simulated host boots",
                 loops=probe.loops,
                 period_ns=probe.period_ns,
+                elapsed_ns=now_ns() - trial.begin_ns,
+                speed=0.0,
             )
         )

@@ -15,13 +15,15 @@ from rich.text import Text
 
 from vmjitter.effects.clock import now_ns
 from vmjitter.model.plan import Plan
+from vmjitter.model.sim import Bench
 from vmjitter.session.progress import Progress
 from vmjitter.units import NS_PER_S, format_clock, format_ns
 
 _REDRAW_NS: Final = NS_PER_S
 _PLAIN_NS: Final = 10 * NS_PER_S
 _AROUND_NS: Final = 10 * NS_PER_S
-"""Boot, loads and power-off of a scenario: an estimate, for the time left only."""
+_AROUND_SIM_NS: Final = 90 * NS_PER_S
+"""Boot, loads and power-off of a scenario: estimates, for the time left only."""
 
 
 class LiveLines:
@@ -32,9 +34,9 @@ class LiveLines:
         self._plan = plan
         self._output = output
         self._lines: dict[str, Text] = {}
+        self._latest: dict[str, Progress] = {}
         self._head = Text()
-        self._shown_ns = 0
-        self._phase = ""
+        self._shown_ns: dict[str, int] = {}
         # A dumb terminal cannot move its cursor up, so it gets lines as a file does.
         self._draws = console.is_terminal and not console.is_dumb_terminal
         # Redrawn by us only: a refresh thread would cost CPU time while measuring.
@@ -61,33 +63,33 @@ class LiveLines:
 
     def report(self, progress: Progress) -> None:
         """Show a trial's progress, at most once a second, and every change of phase."""
-        phase = f"{progress.scenario} {progress.phase}"
+        name = progress.scenario
+        before = self._latest.get(name)
+        self._latest[name] = progress
         done = progress.recorded >= progress.loops
         interval_ns = _REDRAW_NS if self._draws else _PLAIN_NS
-        if phase == self._phase and not done and now_ns() - self._shown_ns < interval_ns:
+        new_phase = before is None or before.phase != progress.phase
+        if not new_phase and not done and now_ns() - self._shown_ns.get(name, 0) < interval_ns:
             return
-        self._phase = phase
-        self._shown_ns = now_ns()
+        self._shown_ns[name] = now_ns()
         line = describe(progress, self._wanted(progress.scenario))
         if not self._draws:
             self._console.print(line, soft_wrap=True)
             return
-        self._lines[progress.scenario] = line
-        self._head = Text(self._overview(progress), style="dim")
+        self._lines[name] = line
+        self._head = Text(self._overview(), style="dim")
         self._redraw()
 
     def _wanted(self, name: str) -> int:
         (scenario,) = (s for s in self._plan.scenarios if s.name == name)
         return sum(load.rate for load in scenario.loads)
 
-    def _overview(self, progress: Progress) -> str:
-        names = [scenario.name for scenario in self._plan.scenarios]
-        place = names.index(progress.scenario) + 1
-        each_ns = progress.loops * progress.period_ns + _AROUND_NS
-        left_ns = progress.remaining_ns + (len(names) - place) * each_ns
+    def _overview(self) -> str:
+        total = len(self._plan.scenarios)
+        left_ns = time_left_ns(self._plan, self._latest)
         return (
-            f"{self._plan.name}: scenario {place} of {len(names)}, about {format_clock(left_ns)} "
-            f"left; into {self._output}"
+            f"{self._plan.name}: scenario {len(self._latest)} of {total}, "
+            f"about {format_clock(left_ns)} left; into {self._output}"
         )
 
     def _redraw(self) -> None:
@@ -95,6 +97,24 @@ class LiveLines:
         for line in head:
             line.no_wrap, line.overflow = True, "ellipsis"
         self._live.update(Group(*self._lines.values(), *head), refresh=True)
+
+
+def time_left_ns(plan: Plan, latest: Mapping[str, Progress]) -> int:
+    """An estimate of the real time until the last scenario is done.
+
+    Args:
+        plan: what is to be measured.
+        latest: the last progress of every scenario that has begun.
+    """
+    known = [progress for progress in latest.values() if progress.speed]
+    speed = min((progress.speed for progress in known), default=1.0)
+    around_ns = _AROUND_SIM_NS if plan.bench is Bench.SIM else _AROUND_NS
+    each_ns = plan.probe.loops * plan.probe.period_ns / speed + around_ns
+    running = [p for p in latest.values() if p.recorded < p.loops]
+    begun_ns = [each_ns if not p.recorded else p.remaining_ns / (p.speed or speed) for p in running]
+    waiting_ns = (len(plan.scenarios) - len(latest)) * each_ns
+    side_by_side = max(1, len(running))
+    return round(max(max(begun_ns, default=0), (sum(begun_ns) + waiting_ns) / side_by_side))
 
 
 def describe(progress: Progress, wanted: int) -> Text:

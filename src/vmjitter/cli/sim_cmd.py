@@ -36,7 +36,7 @@ Examples:
   vmjitter sim build --machine fast-nvme --refresh
 """
 
-_SHELL_HELP = """Boot a simulated host and give a shell in it. Leave it with `exit`, or at once with Ctrl-].
+_SHELL_HELP = """Boot a simulated host and give a shell in it; `exit` or Ctrl-] ends it.
 
 In virtual time (the default) its clock runs slower or faster than yours: a second of work takes \
 it several of yours, a second of sleep may take less than one.
@@ -93,9 +93,7 @@ def register(app: typer.Typer) -> None:
 def build(
     machine: _Machine = None,
     assignments: _Set = None,
-    refresh: Annotated[
-        bool, typer.Option("--refresh", help="Look for newer packages.")
-    ] = False,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Look for newer packages.")] = False,
     as_json: _Json = False,
 ) -> None:
     """See `_BUILD_HELP`."""
@@ -109,9 +107,7 @@ def build(
         stdout().print(f"{key:<18} {value}", soft_wrap=True, markup=False)
 
 
-def shell(
-    machine: _Machine = None, clock: _ClockOption = None, assignments: _Set = None
-) -> None:
+def shell(machine: _Machine = None, clock: _ClockOption = None, assignments: _Set = None) -> None:
     """See `_SHELL_HELP`."""
     if not sys.stdin.isatty():
         raise UsageError(
@@ -145,9 +141,7 @@ def exec_(
     raise typer.Exit(status)
 
 
-def doctor(
-    machine: _Machine = None, assignments: _Set = None, as_json: _Json = False
-) -> None:
+def doctor(machine: _Machine = None, assignments: _Set = None, as_json: _Json = False) -> None:
     """See `_DOCTOR_HELP`."""
     findings = checks.examine(_spec(machine, None, assignments), SysTree())
     if as_json:

@@ -129,7 +129,7 @@ def _slow_down(delay_ns: int) -> None:
     """Delay what goes out of the tap device, and what comes in by way of an ifb device.
 
     A queueing discipline acts on what leaves a device (tc-netem(8)); what enters is redirected to
-    an intermediate device, from where it leaves (Linux Documentation, networking/ifb; tc-mirred(8)).
+    an intermediate device, from where it leaves (tc-mirred(8), ifb).
     """
     from pyroute2 import IPRoute, NetlinkError  # noqa: PLC0415
 
@@ -142,7 +142,12 @@ def _slow_down(delay_ns: int) -> None:
             for index in (tap, ifb):
                 ip.tc("add", "netem", index, delay=delay_ns // 1000, limit=10_000)
             ip.tc("add", "ingress", tap, "ffff:")
-            redirect = {"kind": "mirred", "direction": "egress", "action": "redirect", "ifindex": ifb}
+            redirect = {
+                "kind": "mirred",
+                "direction": "egress",
+                "action": "redirect",
+                "ifindex": ifb,
+            }
             ip.tc("add-filter", "matchall", tap, parent="ffff:", action=redirect)
     except NetlinkError as error:
         raise OSError(error.code, f"delay on the wire: {error}") from error

@@ -277,9 +277,7 @@ class PrivateApt:
 
         Recommended packages are left out.  The files stay apt's: `forget_downloads`.
         """
-        self._run(
-            [self._apt_get, "-qq", "-y", "--no-install-recommends", "-d", "install", *names]
-        )
+        self._run([self._apt_get, "-qq", "-y", "--no-install-recommends", "-d", "install", *names])
         return sorted((self._directory / "cache/archives").glob("*.deb"))
 
     def forget_downloads(self) -> None:

@@ -39,6 +39,8 @@ def to_data(result: RunResult) -> Json:
         "notes": list(result.run.notes),
         "host": dict(info.host),
         "qemu": dict(info.qemu),
+        "bench": info.bench,
+        "simulation": dict(info.simulation),
         "trials": [_trial(trial) for trial in result.trials],
     }
 
@@ -75,6 +77,7 @@ def _trial(trial: TrialResult) -> Json:
         "clock": _clock(status),
         "knobs": [{**dataclasses.asdict(knob), "in_force": knob.in_force} for knob in status.knobs],
         "guest_facts": dict(status.guest_facts),
+        "repeated": list(status.repeated),
     }
 
 

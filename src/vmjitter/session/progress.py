@@ -16,7 +16,8 @@ class Progress:
         current_ns: latency of the latest wake-up, or None before the first.
         worst_ns: largest latency so far, or None before the first wake-up.
         rates: operations in the last whole second, by load.
-        speed: seconds of the guest's world per second of ours; below 1 in a simulated host.
+        speed: seconds of the guest's world per second of ours, below 1 in a simulated host; 0 if
+            not known yet.
     """
 
     scenario: str

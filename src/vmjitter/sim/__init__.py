@@ -1,1 +1,1 @@
-"""The simulated host: a whole x86 machine in software, with KVM, QEMU and the measuring half in it."""
+"""The simulated host: a whole machine in software, with KVM, QEMU and the measuring half in it."""

@@ -1,8 +1,8 @@
 """The virtual clock: Bochs, whose time is the number of instructions that it has executed.
 
-With ``clock: sync=none`` nothing in Bochs looks at the real clock, and ``ips`` of one thousand million
-makes one instruction one nanosecond (Bochs user manual, "The configuration file bochsrc").  With
-several CPUs each executes a few instructions in turn; time advances by the mean over all CPUs.
+With ``clock: sync=none`` nothing in Bochs looks at the real clock, and an ``ips`` of one thousand
+million makes one instruction one nanosecond (Bochs user manual, "The configuration file bochsrc").
+With several CPUs each executes a few instructions in turn; time advances by the mean over all CPUs.
 """
 
 from __future__ import annotations
@@ -76,14 +76,16 @@ def bochsrc(spec: SimSpec, media: Media, tools: Tree) -> str:
     """The configuration file.  Pure."""
     share = tools.root / _SHARE
     megabytes = spec.memory_bytes >> 20
-    # one CPU would ignore the quantum, and Bochs refuses more than 32
-    quantum = f", quantum={spec.quantum}" if spec.cpus > 1 else ""
+    cpu = [
+        *(f"model={spec.cpu_model}", f"count={spec.cpus}", f"ips={INSTRUCTIONS_PER_SECOND}"),
+        "ignore_bad_msrs=1",
+        *([f"quantum={spec.quantum}"] if spec.cpus > 1 else []),
+    ]
     serial = "term" if media.console.is_relative_to("/dev") else "file"
     lines = (
         "config_interface: textconfig",
         "display_library: term",
-        f"cpu: model={spec.cpu_model}, count={spec.cpus}, ips={INSTRUCTIONS_PER_SECOND}, "
-        f"ignore_bad_msrs=1{quantum}",
+        f"cpu: {', '.join(cpu)}",
         f"clock: sync=none, time0={START_UTC}",
         f"memory: guest={megabytes}, host={megabytes}",
         # fastboot: without the three seconds in which a user could ask for a menu

@@ -181,4 +181,3 @@ def _make_disc(build: HostBuild, line: str, directory: Path) -> None:
     argv += ["--modification-date=2001090901464000", str(content)]
     process.check(argv)
     shutil.rmtree(content)
-

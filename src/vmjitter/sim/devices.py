@@ -18,8 +18,8 @@ _MIB: Final = 1 << 20
 def make_disk(size_bytes: int, latency_ns: int, depth: int) -> Path:
     """Make a disk in memory that takes its time, with an ext4 on it, and mount it.
 
-    It is `null_blk`, whose requests are completed by a timer (Linux Documentation/block/null_blk.rst,
-    ``irqmode`` 2 and ``completion_nsec``).
+    It is `null_blk`, whose requests are completed by a timer: ``irqmode`` 2 and ``completion_nsec``
+    (Linux Documentation/block/null_blk.rst).
 
     Args:
         size_bytes: size; memory is used for what is written only.

@@ -56,7 +56,9 @@ def _processor() -> Finding:
         id="processor",
         ok=machine == "x86_64",
         evidence=f"{machine}, {len(os.sched_getaffinity(0))} CPUs usable",
-        cure="" if machine == "x86_64" else "the simulator is a program for x86-64: use such a machine",
+        cure=""
+        if machine == "x86_64"
+        else "the simulator is a program for x86-64: use such a machine",
     )
 
 
@@ -116,4 +118,3 @@ def _real_clock() -> Finding:
         return Finding(
             id="real clock", ok=False, evidence=error.message, cure=error.hint, needed=False
         )
-

@@ -176,4 +176,3 @@ def _write_job(job: Job, path: Path) -> None:
 def _make_sparse(path: Path, size: int) -> None:
     with path.open("wb") as stream:
         stream.truncate(-(-size // _MIB) * _MIB)
-

@@ -14,7 +14,13 @@ from vmjitter.sim.bochs import Media
 
 
 def svm_argv(
-    program: str, spec: SimSpec, media: Media, *, kernel: Path, initramfs: Path, append: Sequence[str]
+    program: str,
+    spec: SimSpec,
+    media: Media,
+    *,
+    kernel: Path,
+    initramfs: Path,
+    append: Sequence[str],
 ) -> list[str]:
     """QEMU's command line for a simulated host.  Pure.
 

@@ -58,7 +58,15 @@ _FIRMWARE: Final = (
 _KEYMAP: Final = "usr/share/qemu/keymaps/en-us"
 _DIRECTORIES: Final = ("dev", "proc", "sys", "tmp", "run", "work", "root", "disk", "job", "etc")
 # of the standard library: what no part of the measuring half imports
-_NOT_NEEDED: Final = ("test", "ensurepip", "idlelib", "tkinter", "pydoc_data", "lib2to3", "turtledemo")
+_NOT_NEEDED: Final = (
+    "test",
+    "ensurepip",
+    "idlelib",
+    "tkinter",
+    "pydoc_data",
+    "lib2to3",
+    "turtledemo",
+)
 _TIME: Final = "1000000000"
 
 
@@ -130,7 +138,9 @@ def _source_files(base: Path) -> list[Path]:
     return sorted(
         path
         for path in base.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts and path.suffix not in (".pyc", ".pyi")
+        if path.is_file()
+        and "__pycache__" not in path.parts
+        and path.suffix not in (".pyc", ".pyi")
     )
 
 
@@ -175,7 +185,9 @@ def _add_libraries(root: Path, tree: Tree, program: str) -> None:
 
 def _add_python(root: Path, tree: Tree) -> None:
     library = root / _STDLIB
-    shutil.copytree(tree.root / _STDLIB, library, symlinks=True, ignore=_ignored, dirs_exist_ok=True)
+    shutil.copytree(
+        tree.root / _STDLIB, library, symlinks=True, ignore=_ignored, dirs_exist_ok=True
+    )
     for extension in (tree.root / _STDLIB / "lib-dynload").glob("*.so"):
         _add_libraries(root, tree, str(extension.relative_to(tree.root)))
     for name, base in package_directories().items():
@@ -183,7 +195,16 @@ def _add_python(root: Path, tree: Tree) -> None:
         shutil.copytree(base, target, ignore=shutil.ignore_patterns("__pycache__", "*.pyi"))
     # compiled now, so that the simulated host does not: that would be a second of its time; with
     # hashes instead of times in them, so that the same sources give the same bytes
-    compileall = ["-S", "-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash"]
+    compileall = [
+        "-S",
+        "-m",
+        "compileall",
+        "-q",
+        "-j",
+        "0",
+        "--invalidation-mode",
+        "unchecked-hash",
+    ]
     environment = {**os.environ, "PYTHONHOME": str(tree.root / "usr"), "PYTHONHASHSEED": "0"}
     argv = [*tree.argv(_PYTHON), *compileall, "-s", str(root), "-p", "/", str(library)]
     process.check(argv, env=environment)
