@@ -182,7 +182,7 @@ def test_a_trial_without_samples_says_so(tmp_path: Path) -> None:
         ("[" * 100_000, "cannot be read"),
         ("[]", "no JSON object"),
         ("{}", "format None"),
-        ('{"format": 2}', "format 2"),
+        ('{"format": 99}', "format 99"),
         ('{"format": "1"}', "format '1'"),
         ('{"format": true}', "format True"),
         ('{"format": 1}', "not as vmjitter writes it"),

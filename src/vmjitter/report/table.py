@@ -62,7 +62,9 @@ def _machine(result: RunResult) -> str:
     host, qemu = result.run.info.host, result.run.info.qemu
     kernel = host.get("kernel", "").removeprefix("Linux version ").split(" ")[0]
     version = qemu.get("version", "").removeprefix("QEMU emulator version ").split(" ")[0]
+    simulation = result.run.info.simulation
     facts = {
+        "simulated host ": simulation.get("machine"),
         "": host.get("cpu"),
         "Linux ": kernel,
         "QEMU ": version,
@@ -158,7 +160,10 @@ def _paper(value_ns: int | None) -> Text:
 
 def _remarks(result: RunResult) -> list[Text]:
     """What has to be known to read the table."""
-    remarks = [_deadline(result), _maximum(result), _legend(result), _pair(result), _tcg(result)]
+    remarks = [
+        *(_deadline(result), _maximum(result), _legend(result), _pair(result)),
+        *(_tcg(result), _simulated(result)),
+    ]
     notes = [Text(note, _WARN) for note in result.run.notes]
     return [remark for remark in remarks if remark] + notes
 
@@ -246,6 +251,18 @@ def _tcg(result: RunResult) -> Text:
     )
 
 
+def _simulated(result: RunResult) -> Text:
+    simulation = result.run.info.simulation
+    if not simulation:
+        return Text()
+    model = simulation.get("model", "simulated host")
+    return Text(
+        f"Measured in a {model}. It shows structure and causes; it promises no number of a real "
+        "machine.",
+        _WARN,
+    )
+
+
 def _details(trial: TrialResult) -> RenderableType:
     """What stands behind a row: title, soundness, conditions, loads, knobs."""
     grid = Table.grid(padding=(0, 2), expand=False)
@@ -267,6 +284,8 @@ def _detail_lines(trial: TrialResult) -> Iterable[tuple[str, Text]]:
         yield "early", Text(f"{trial.summary.negative} wake-ups before their time", _WARN)
     for condition in trial.conditions:
         yield "condition", Text(condition)
+    for reason in trial.status.repeated:
+        yield "repeated", Text(f"measured again from its start; {reason}", _WARN)
     for deviation in trial.status.deviations:
         yield "deviation", Text(deviation, _WARN)
     for note in trial.notes:

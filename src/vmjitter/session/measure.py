@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from vmjitter.effects.clock import cpu_ns, now_ns
+from vmjitter.effects.process import out_of_the_way
 from vmjitter.errors import GuestCommandFailed, GuestHang
 from vmjitter.guest.channel import Reply
 from vmjitter.loads.catalog import LOADS, PEER_SLOT, load_argv
@@ -111,6 +112,11 @@ class Measurement:
             self._side.probe_program, self._plan.probe, place.shm_path, self._side.affinity
         )
         self._side.start(argv)
+        with out_of_the_way():
+            reply = self._follow_probe()
+        self._check_probe(reply)
+
+    def _follow_probe(self) -> Reply:
         progress_ns = now_ns()
         try:
             while (reply := self._side.finished()) is None:
@@ -127,7 +133,7 @@ class Measurement:
                 self._tell("measure")
         finally:
             self.flow.finish()  # whatever happened: what is in memory is kept
-        self._check_probe(reply)
+        return reply
 
     def _check_probe(self, reply: Reply) -> None:
         failure = probe_failed(self._shm)
