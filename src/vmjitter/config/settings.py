@@ -80,7 +80,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("sim.clock", parse.choice(Clock), "virtual", "virtual, or real: times mean nothing"),
     Setting("sim.seed", parse.integer(0, 2**63), 1, "of its random numbers; same seed, same run"),
     Setting("sim.jobs", parse.integer(0, 256), 0, "trials at the same time; 0: one per CPU"),
-    Setting("sim.stall_timeout", parse.duration, "60s", "real time without progress: a stall"),
+    Setting("sim.stall_timeout", parse.duration, "60s", "CPU time without progress: a stall"),
     Setting("sim.repeats", parse.integer(0, 10), 2, "how often a stalled trial is repeated"),
     *(
         Setting(

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Process 1 of the simulated host at first: loads what the system disk needs, and goes over to it.
 mount -t devtmpfs dev /dev
+echo "vmjitter: kernel is up" # each line on the console is a sign of life
 mount -t proc proc /proc
 read -r command_line </proc/cmdline
 while read -r module; do

@@ -4,6 +4,7 @@
 export PYTHONHASHSEED=0
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=vt100
 mount -t devtmpfs dev /dev
+echo "vmjitter: system disk found"
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mkdir -p /dev/pts /dev/shm
@@ -23,6 +24,7 @@ mount -t tracefs trace /sys/kernel/tracing
 ip link set lo up
 hostname simulated-host
 
+echo "vmjitter: modules loaded"
 read -r command_line </proc/cmdline
 seed=${command_line##*vmjitter.seed=}
 python3 -S -m vmjitter.sim.entropy "${seed%% *}"
