@@ -210,7 +210,7 @@ class Child:
         return self._pidfd
 
     def cpu_ns(self) -> int:
-        """CPU time that it has used by now, all threads, to a hundredth of a second; 0 once gone."""
+        """CPU time that it has used by now, all threads, to 10 ms; 0 once it is gone."""
         try:
             stat = Path(f"/proc/{self.pid}/stat").read_text()
         except OSError:

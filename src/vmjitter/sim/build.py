@@ -178,6 +178,7 @@ def _make_disc(build: HostBuild, line: str, directory: Path) -> None:
     argv += ["-o", str(directory / "boot.iso"), "-b", "isolinux/isolinux.bin"]
     argv += ["-c", "isolinux/boot.cat", "-no-emul-boot", "-boot-load-size", "4"]
     argv += ["-boot-info-table", "--set_all_file_dates", f"={_TIME}"]
+    argv += ["-uid", "0", "-gid", "0"]
     argv += ["--modification-date=2001090901464000", str(content)]
     process.check(argv)
     shutil.rmtree(content)

@@ -44,6 +44,7 @@ HOST_MODULES: Final = (
 DISK_MODULES: Final = ("ata_piix", "sd_mod", "squashfs")
 
 _FORMAT: Final = 1
+_KEPT: Final = 4
 _PYTHON: Final = "usr/bin/python3.11"
 _STDLIB: Final = "usr/lib/python3.11"
 _PROGRAMS: Final = (
@@ -91,7 +92,20 @@ def system_image(tree: Tree, kernel: KernelFiles, tools: Tree, cache: Path) -> P
                 _fill(root, tree, kernel)
                 _make_image(root, directory / "system.img", tools)
                 shutil.rmtree(root)
+            _forget_old(place, kernel.release)
     return place / "system.img"
+
+
+def _forget_old(newest: Path, release: str) -> None:
+    """Remove images that other versions of vmjitter used, but for the last few.
+
+    Whoever runs on one has it open and keeps it.
+    """
+    places = sorted(
+        newest.parent.glob(f"system-{release}-*"), key=lambda place: place.stat().st_mtime_ns
+    )
+    for place in places[:-_KEPT]:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def module_files(
