@@ -57,11 +57,13 @@ def main() -> int:
     """Run them and print one line each; the exit status is the number of bad ones."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=50)
+    parser.add_argument("--first", type=int, default=1, help="seed of the first run")
     parser.add_argument("--loops", type=int, default=500)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
     kinds = itertools.cycle(itertools.product(CPUS, SCENARIOS))
-    tasks = [(seed, *next(kinds)) for seed in range(1, arguments.runs + 1)]
+    seeds = range(arguments.first, arguments.first + arguments.runs)
+    tasks = [(seed, *next(kinds)) for seed in seeds]
     bad = 0
     with ThreadPoolExecutor(arguments.jobs) as pool:
         for outcome in pool.map(lambda task: run(*task, loops=arguments.loops), tasks):

@@ -114,9 +114,7 @@ def test_a_resolved_plan_needs_its_machine_no_more(tmp_path: Path, machine: Path
         ("[sim\n", "machine.toml: ", "a machine is a TOML file"),
     ],
 )  # fmt: skip
-def test_mistakes_name_place_and_remedy(
-    machine: Path, text: str, message: str, hint: str
-) -> None:
+def test_mistakes_name_place_and_remedy(machine: Path, text: str, message: str, hint: str) -> None:
     machine.write_text(text)
     with pytest.raises(UsageError) as error:
         resolve_machine(Choices(assignments=[f"sim.machine={machine}"]))

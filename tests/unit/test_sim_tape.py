@@ -71,13 +71,15 @@ def test_a_torn_record_is_not_delivered_until_it_is_complete(
     data = encode(record, before)
     needed = 2 * SECTOR + 9  # what follows are the zeros up to the sector's end
     path = tmp_path / "disk"
+    path.write_bytes(begin + data)
     for cut in range(len(data) + 1):
-        content = begin + data[:cut]
-        path.write_bytes(content.ljust(len(begin) + len(data), b"\0") if blank else content)
-        with TapeReader(path) as reader:
+        os.truncate(path, len(begin) + cut)
+        if blank:
+            os.truncate(path, len(begin) + len(data))
+        with TapeReader(path) as reader, path.open("r+b", buffering=0) as stream:
             got = list(reader.take())[before:]
             assert got == ([record] if cut >= needed else []), cut
-            path.write_bytes(begin + data)
+            os.pwrite(stream.fileno(), data, len(begin))
             assert got + list(reader.take()) == [record], cut
 
 
