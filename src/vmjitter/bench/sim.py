@@ -23,9 +23,9 @@ from vmjitter.bench.local import Surroundings
 from vmjitter.config.resolve import Resolved
 from vmjitter.effects.clock import now_ns, utc_now
 from vmjitter.effects.scratch import scratch_directory
-from vmjitter.errors import SimulationLost, SimulationStalled, VmjitterError
+from vmjitter.errors import SimulationLost, SimulationStalled, UsageError, VmjitterError
 from vmjitter.guest.image import GuestImage
-from vmjitter.model.plan import Plan, Scenario
+from vmjitter.model.plan import Accel, Plan, Scenario
 from vmjitter.model.run import RUN_FORMAT, RunInfo, TrialState
 from vmjitter.model.sim import Bench, Clock
 from vmjitter.session.prepare import Say, guest_images
@@ -35,7 +35,8 @@ from vmjitter.sim.build import HostBuild, build
 from vmjitter.sim.host import Job, SimulatedHost, kernel_arguments
 from vmjitter.sim.mirror import receive
 from vmjitter.sim.tape import END, PROGRESS, Record
-from vmjitter.store.rundir import TRIALS_DIR, RunWriter
+from vmjitter.store.atomic import writing
+from vmjitter.store.rundir import TRIALS_DIR, RunWriter, TrialWriter
 from vmjitter.units import format_ns
 
 CONDITIONS: Final[Mapping[Clock, str]] = {
@@ -82,6 +83,7 @@ def run_plan(resolved: Resolved, output: Path, *, say: Say, report: Report) -> N
     """
     plan = resolved.plan
     images = guest_images(plan, say)
+    _check_guests(plan, images)
     host_build = build(plan.sim.kernel, say=say)
     info = _info(plan, host_build)
     writer = RunWriter.create(output, info, resolved.toml)
@@ -95,6 +97,17 @@ def run_plan(resolved: Resolved, output: Path, *, say: Say, report: Report) -> N
         raise
     finally:
         writer.write_info(dataclasses.replace(bench.complete(info), state=state))
+
+
+def _check_guests(plan: Plan, images: Mapping[str, GuestImage]) -> None:
+    """Refuse at once what would end in a boot timeout."""
+    narrow = [name for name, image in images.items() if image.kernel.arch == "i386"]
+    if plan.sim.clock is Clock.REAL and narrow and plan.guest.accel is not Accel.TCG:
+        raise UsageError(
+            f"with --clock real the 32-bit guest of {', '.join(narrow)} does not start: QEMU's "
+            "emulation of SVM runs 64-bit guests only",
+            hint="--set guest.kernel=debian-rt-amd64, or --clock virtual",
+        )
 
 
 def _info(plan: Plan, host_build: HostBuild) -> RunInfo:
@@ -199,10 +212,13 @@ class _SimBench:
             conditions=(CONDITIONS[self._plan.sim.clock],),
             repeated=tuple(trial.repeated),
         )
-        if not trial.repeated:
+        if trial.repeated:
+            TrialWriter(self._directory(trial)).write_status(status)
+        else:
             self._writer.start_trial(trial.index, status).close()
-        directory = trial.stack.enter_context(scratch_directory(self._writer.path, ".sim-"))
-        host = SimulatedHost(self._build, self._plan.sim, self._job(trial), directory)
+        with writing(self._writer.path):
+            directory = trial.stack.enter_context(scratch_directory(self._writer.path, ".sim-"))
+            host = SimulatedHost(self._build, self._plan.sim, self._job(trial), directory)
         trial.stack.callback(self._keep_log, trial, host)
         trial.host = trial.stack.enter_context(host)
 
@@ -241,7 +257,8 @@ class _SimBench:
         """Files of the trial go to its directory; of the run's head, the facts are taken."""
         parts = Path(record.text("path")).parts
         if parts[0] == TRIALS_DIR:
-            receive(record, self._directory(trial), str(Path(*parts[2:])))
+            with writing(self._directory(trial)):
+                receive(record, self._directory(trial), str(Path(*parts[2:])))
         elif parts == ("run.json",):
             head = json.loads(record.payload)
             trial.facts = {"host": head["host"], "qemu": head["qemu"]}
@@ -260,9 +277,19 @@ class _SimBench:
         if len(trial.repeated) >= self._plan.sim.repeats:
             raise error
         trial.stack.close()
+        self._set_aside(trial)
         kind = "stalled" if isinstance(error, SimulationStalled) else "lost"
         trial.repeated.append(f"{kind}: {error.message}")
         self._start(trial)
+
+    def _set_aside(self, trial: _Trial) -> None:
+        """Of an attempt that is repeated only the log stays."""
+        directory = self._directory(trial)
+        for path in directory.iterdir():
+            if path.name == HOST_LOG:
+                path.rename(directory / f"simulated-host-attempt-{len(trial.repeated) + 1}.log")
+            elif path.is_file() and not path.name.startswith("simulated-host-"):
+                path.unlink()
 
     def _job(self, trial: _Trial) -> Job:
         spec = self._plan.sim

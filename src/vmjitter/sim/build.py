@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Final
 
 from vmjitter.effects import process
 from vmjitter.effects.lock import locked
+from vmjitter.errors import MissingCapability
 from vmjitter.guest import cpio
 from vmjitter.guest.cache import cache_root, publish_directory, publish_file
 from vmjitter.guest.kernels import KernelFiles, fetch_kernel, find_kernel
@@ -85,10 +87,15 @@ def build(
 
     Raises:
         UsageError: no such kernel, or it lacks a module.
-        MissingCapability: this machine has no apt, Debian keyring or Debian mirror.
+        MissingCapability: not x86-64, or no apt, Debian keyring or Debian mirror.
         CommandFailed: a package could not be fetched, or an image not be made.
     """
     root = cache or cache_root()
+    if (machine := os.uname().machine) != "x86_64":
+        raise MissingCapability(
+            f"the simulated host runs on x86-64 machines only, this is {machine}",
+            hint="use another machine; its results can be read on this one: vmjitter report",
+        )
     say("simulator")
     tools = fetch_tree(TOOLS, suite=TOOLS_SUITE, cache=root, refresh=refresh)
     say("programs of the simulated host")
