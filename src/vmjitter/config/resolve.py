@@ -169,6 +169,7 @@ def _guest(parsed: Mapping[str, Any]) -> GuestSpec:
         busybox=parsed["guest.busybox"],
         memory_bytes=parsed["guest.memory"],
         vcpus=parsed["guest.vcpus"],
+        host_cpus=parsed["guest.host_cpus"],
         accel=parsed["guest.accel"],
         boot_timeout_ns=parsed["guest.boot_timeout"],
         append=parsed["guest.append"],

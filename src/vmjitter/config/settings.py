@@ -68,6 +68,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("guest.busybox", parse.optional_path, "", "a static busybox instead of Debian's"),
     Setting("guest.memory", parse.size, "1G", "memory of the guest"),
     Setting("guest.vcpus", parse.integer(1, 64), 1, "virtual CPUs of the guest"),
+    Setting("guest.host_cpus", parse.integer(0, 1024), 0, "host CPUs for QEMU, the last; 0: any"),
     Setting("guest.accel", parse.choice(Accel), "auto", "auto, kvm or tcg"),
     Setting("guest.boot_timeout", parse.duration, "60s", "longest time from QEMU's start to ready"),
     Setting("guest.append", parse.text, "", "words for the guest kernel's command line"),

@@ -23,18 +23,33 @@ from typing import IO, Self
 from vmjitter.errors import CommandFailed, MissingCapability
 
 
-@contextmanager
-def out_of_the_way() -> Iterator[None]:
-    """Run at the lowest priority of all, SCHED_IDLE (sched(7)): whoever wakes up takes the CPU.
+def split_cpus(count: int) -> tuple[frozenset[int], frozenset[int]]:
+    """Divide the CPUs that we may use: the last ``count``, and the others.
 
-    For work of ours beside a measurement.  A program started meanwhile would inherit it.
+    With a count of 0, or one that leaves none over, both are all of them.
+    """
+    usable = os.sched_getaffinity(0)
+    last = frozenset(sorted(usable)[-count:]) if 0 < count < len(usable) else frozenset(usable)
+    return last, frozenset(usable - last) or last
+
+
+@contextmanager
+def out_of_the_way(cpus: frozenset[int]) -> Iterator[None]:
+    """Run on some CPUs only, and at the lowest priority of all, SCHED_IDLE (sched(7)).
+
+    For work of ours beside a measurement.  The priority alone is not enough: even so, a CPU that is
+    shared with a busy program is ours for up to a tick now and then.  A program started meanwhile
+    would inherit both.
     """
     before = os.sched_getscheduler(0)
     parameters = os.sched_getparam(0)
+    affinity = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     try:
         yield
     finally:
+        os.sched_setaffinity(0, affinity)
         # refused to users without rights before Linux 2.6.39 only
         with suppress(PermissionError):
             os.sched_setscheduler(0, before, parameters)

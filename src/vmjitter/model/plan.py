@@ -71,7 +71,12 @@ class ProbeSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class GuestSpec:
-    """The guest.  ``kernel_file``, ``modules_dir`` and ``busybox`` replace Debian's files."""
+    """The guest.  ``kernel_file``, ``modules_dir`` and ``busybox`` replace Debian's files.
+
+    Attributes:
+        host_cpus: how many host CPUs QEMU is given, the last ones; 0 means that it may use any.
+            While the probe runs, vmjitter itself keeps to the others.
+    """
 
     kernel: str
     kernel_file: Path | None
@@ -79,6 +84,7 @@ class GuestSpec:
     busybox: Path | None
     memory_bytes: int
     vcpus: int
+    host_cpus: int
     accel: Accel
     boot_timeout_ns: Ns
     append: str

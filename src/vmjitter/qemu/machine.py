@@ -7,7 +7,7 @@ is left: sockets and memory have no names, and the process has PR_SET_PDEATHSIG.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Self
@@ -58,6 +58,7 @@ class QemuMachine:
         shm_fd: its descriptor, which QEMU inherits.
         inherit: further descriptors that the resources name.
         resources: as for `qemu_argv`; ``qmp_fd`` and ``bell_fd`` are filled in here.
+        cpus: host CPUs that QEMU may use; empty means any.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class QemuMachine:
         shm: SharedMemory,
         inherit: Sequence[int],
         qemu_log: Path,
+        cpus: Collection[int] = (),
     ) -> None:
         self._stack = ExitStack()
         self._console = resources.console_log
@@ -79,6 +81,7 @@ class QemuMachine:
             self.argv = qemu_argv(
                 qemu_program(), machine, Resources(**{**fields, "bell_fd": bell_theirs.fileno()})
             )
+            self.argv = (*_on_cpus(cpus), *self.argv)
             fds = (*inherit, qmp_theirs.fileno(), bell_theirs.fileno())
             self.child = self._stack.enter_context(Child(self.argv, log=qemu_log, pass_fds=fds))
             qmp_theirs.close()  # so that the end of QEMU is the end of file for us
@@ -167,6 +170,14 @@ class QemuMachine:
         self._stack.callback(theirs.close)
         self._stack.callback(ours.close)
         return ours, theirs
+
+
+def _on_cpus(cpus: Collection[int]) -> tuple[str, ...]:
+    """What stands before a command line to keep a program and all its threads on some CPUs."""
+    if not cpus:
+        return ()
+    taskset = find_program("taskset", hint="install util-linux")
+    return (taskset, "--cpu-list", ",".join(map(str, sorted(cpus))))
 
 
 def _integer(record: Mapping[str, object], key: str) -> int:

@@ -32,6 +32,7 @@ class GuestSide:
     Args:
         address: the guest's own on its network.
         peer: ADDRESS:PORT of the host's end of the load ``udp``.
+        free_cpus: see `Side.free_cpus`.
     """
 
     name = "guest"
@@ -46,7 +47,9 @@ class GuestSide:
         *,
         address: str,
         peer: str,
+        free_cpus: frozenset[int],
     ) -> None:
+        self.free_cpus = free_cpus
         self._machine = machine
         self._shm = shm
         self._console = console_log

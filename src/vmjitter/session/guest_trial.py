@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from vmjitter.effects.net import GUEST_ADDRESS
+from vmjitter.effects.process import split_cpus
 from vmjitter.effects.scratch import fd_path
 from vmjitter.errors import GuestLost, MissingCapability
 from vmjitter.guest.image import GuestImage
@@ -81,13 +82,17 @@ def measure_in_guest(context: TrialContext) -> None:
             machine = stack.enter_context(_start(context, context.guest, held))
             outcome.qemu_command = machine.argv
             _describe(context.guest, scenario, held, outcome)
+            if cpus := _qemu_cpus(plan):
+                listed = ",".join(map(str, sorted(cpus)))
+                outcome.conditions.append(f"QEMU on host CPU {listed}, vmjitter on others")
             machine.wait_ready(
                 plan.guest.boot_timeout_ns,
                 lambda waited_ns: context.report(_booting(plan, scenario, waited_ns)),
             )
         log = context.writer.console_log
         address = GUEST_ADDRESS if held.tap_fd is not None else USER_NET[2]
-        side = GuestSide(machine, context.shm, log, address=address, peer=peer)
+        _, free = split_cpus(plan.guest.host_cpus)
+        side = GuestSide(machine, context.shm, log, address=address, peer=peer, free_cpus=free)
         with outcome.phases.phase("prepare"):
             side.prepare(scenario.disk, scenario.network)
             side.settle()
@@ -146,7 +151,14 @@ def _start(context: TrialContext, guest: Guest, held: _Held) -> QemuMachine:
         shm=context.shm,
         inherit=[fd for fd in fds if fd is not None],
         qemu_log=context.writer.qemu_log,
+        cpus=_qemu_cpus(context.plan),
     )
+
+
+def _qemu_cpus(plan: Plan) -> frozenset[int]:
+    """The host CPUs that QEMU is kept on; none means any."""
+    cpus, others = split_cpus(plan.guest.host_cpus)
+    return cpus if cpus != others else frozenset()
 
 
 def machine_for(plan: Plan, scenario: Scenario, image: GuestImage, accel: Accel) -> Machine:

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-from vmjitter.effects.process import Child, find_program
+from vmjitter.effects.process import Child, find_program, split_cpus
 from vmjitter.effects.scratch import fd_path
 from vmjitter.guest.channel import Reply
 from vmjitter.loads.catalog import Place
@@ -39,6 +39,7 @@ class HostSide:
     def __init__(self, probe: Path, place: Place, shm_fd: int, log: Path) -> None:
         self.probe_program = str(probe)
         self.affinity = str(max(os.sched_getaffinity(0)))
+        _, self.free_cpus = split_cpus(1)
         self.place = place
         self._shm_fd = shm_fd
         self._log = log

@@ -112,7 +112,7 @@ class Measurement:
             self._side.probe_program, self._plan.probe, place.shm_path, self._side.affinity
         )
         self._side.start(argv)
-        with out_of_the_way():
+        with out_of_the_way(self._side.free_cpus):
             reply = self._follow_probe()
         self._check_probe(reply)
 

@@ -29,6 +29,10 @@ class Side(Protocol):
     def affinity(self) -> str:
         """CPU list for the probe; empty for no restriction."""
 
+    @property
+    def free_cpus(self) -> frozenset[int]:
+        """CPUs of the host on which vmjitter itself may work while the probe runs."""
+
     def spawn(self, argv: Sequence[str]) -> int:
         """Start a program in the background; returns its process id on this side."""
 
