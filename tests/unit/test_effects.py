@@ -12,8 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from vmjitter.effects.net import HOST_ADDRESS, tap_wire
-from vmjitter.effects.process import Child, check, find_program, run
+from vmjitter.effects.net import HOST_ADDRESS, Wire, tap_wire
+from vmjitter.effects.process import (
+    Child,
+    check,
+    find_program,
+    out_of_the_way,
+    run,
+    split_cpus,
+    stream,
+)
 from vmjitter.effects.scratch import anonymous_memory, fd_path, scratch_directory
 from vmjitter.effects.systree import SysTree
 from vmjitter.errors import CommandFailed, MissingCapability
@@ -146,3 +154,184 @@ def test_no_wire_without_permission(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vmjitter.effects.net._unshare_network", refuse)
     with pytest.raises(MissingCapability, match="Operation not permitted"), tap_wire():
         pass
+
+
+class Heard:
+    """What a streamed program wrote, piece by piece, and how often the clock ticked."""
+
+    def __init__(self) -> None:
+        self.pieces: list[tuple[int, bytes]] = []
+        self.times: list[float] = []
+        self.ticks = 0
+
+    def output(self, number: int, data: bytes) -> None:
+        self.pieces.append((number, data))
+        self.times.append(time.monotonic())
+
+    def tick(self) -> None:
+        self.ticks += 1
+
+    def stream(self, *argv: str, tick_s: float = 1.0) -> int:
+        return stream(argv, self.output, self.tick, tick_s=tick_s)
+
+    def text(self, number: int) -> bytes:
+        return b"".join(data for source, data in self.pieces if source == number)
+
+
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [("exit 3", 3), ("exit 0", 0), ("kill -TERM $$", 128 + signal.SIGTERM), ("no-such-word", 127)],
+)
+def test_a_streamed_programs_status_is_a_shells(script: str, status: int) -> None:
+    assert Heard().stream("sh", "-c", script) == status
+
+
+def test_streamed_output_is_kept_apart_and_whole() -> None:
+    heard = Heard()
+    script = "head -c 300000 /dev/zero; printf 'wh\\377y' >&2"
+    assert heard.stream("sh", "-c", script) == 0
+    assert heard.text(1) == bytes(300_000)
+    assert heard.text(2) == b"wh\xffy"
+
+
+def test_streamed_output_comes_while_it_is_written() -> None:
+    heard = Heard()
+    heard.stream("sh", "-c", "echo one; sleep 0.4; echo two")
+    assert heard.pieces == [(1, b"one\n"), (1, b"two\n")]
+    assert heard.times[1] - heard.times[0] > 0.2
+
+
+def test_a_silent_program_does_not_stop_the_clock() -> None:
+    heard = Heard()
+    heard.stream("sleep", "0.5", tick_s=0.05)
+    assert heard.ticks >= 5
+
+
+def test_a_program_that_closed_its_output_does_not_stop_the_clock_either() -> None:
+    heard = Heard()
+    assert heard.stream("sh", "-c", "exec >&- 2>&-; sleep 0.5; exit 4", tick_s=0.05) == 4
+    assert heard.ticks >= 5
+
+
+def test_a_streamed_program_has_no_input() -> None:
+    heard = Heard()
+    assert heard.stream("sh", "-c", "cat; echo end") == 0
+    assert heard.text(1) == b"end\n"
+
+
+def test_what_fails_while_output_is_passed_on_is_raised_and_the_program_ends() -> None:
+    def fail(_number: int, _data: bytes) -> None:
+        raise OSError("the disk is full")
+
+    began = time.monotonic()
+    with pytest.raises(OSError, match="the disk is full"):
+        stream(["sh", "-c", "echo x; sleep 3"], fail, lambda: None)
+    assert time.monotonic() - began < 2
+
+
+def test_a_killed_child_is_gone_at_once(tmp_path: Path) -> None:
+    script = 'trap "" TERM; echo ready; while :; do sleep 1; done'
+    with Child(["sh", "-c", script], log=tmp_path / "log") as child:
+        while "ready" not in child.output_tail():
+            time.sleep(0.01)
+        child.kill()
+        assert child.wait(5) == -signal.SIGKILL
+        child.kill()
+    assert child.status() == -signal.SIGKILL
+
+
+def test_a_child_can_have_an_environment_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OURS", "1")
+    show = ["/bin/sh", "-c", "echo ${OURS-unset} ${ITS-unset}"]
+    for env, text in ((None, "1 unset"), ({"ITS": "2"}, "unset 2"), ({}, "unset unset")):
+        log = tmp_path / text.replace(" ", "-")
+        with Child(show, log=log, env=env) as child:
+            assert child.wait(5) == 0
+            assert child.output_tail() == text
+
+
+def test_a_childs_cpu_time_is_its_own(tmp_path: Path) -> None:
+    spin = "import time\nwhile time.process_time() < 0.3: pass\nprint('done', flush=True)\n"
+    with (
+        Child([sys.executable, "-c", spin + "time.sleep(60)"], log=tmp_path / "log") as child,
+        Child(["sleep", "60"], log=tmp_path / "idle") as idle,
+    ):
+        while "done" not in child.output_tail():
+            time.sleep(0.01)
+        assert child.cpu_ns() >= 280_000_000
+        assert idle.cpu_ns() < 100_000_000
+    assert child.cpu_ns() == 0
+
+
+def test_out_of_the_way_is_for_a_while_only() -> None:
+    before = (os.sched_getscheduler(0), os.sched_getaffinity(0))
+    last = frozenset([max(before[1])])
+    with out_of_the_way(last):
+        assert os.sched_getscheduler(0) == os.SCHED_IDLE
+        assert os.sched_getaffinity(0) == set(last)
+    assert (os.sched_getscheduler(0), os.sched_getaffinity(0)) == before
+    with pytest.raises(KeyError), out_of_the_way(last):
+        raise KeyError
+    assert (os.sched_getscheduler(0), os.sched_getaffinity(0)) == before
+
+
+@pytest.mark.parametrize(
+    ("usable", "count", "last", "others"),
+    [
+        ({0, 1, 2, 3}, 1, {3}, {0, 1, 2}),
+        ({0, 2, 5}, 2, {2, 5}, {0}),
+        ({0, 1}, 0, {0, 1}, {0, 1}),
+        ({0, 1}, 2, {0, 1}, {0, 1}),
+        ({7}, 1, {7}, {7}),
+    ],
+)
+def test_cpus_are_divided_if_some_are_left_over(
+    usable: set[int],
+    count: int,
+    last: set[int],
+    others: set[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: usable)
+    assert split_cpus(count) == (frozenset(last), frozenset(others))
+
+
+def _devices(wire: Wire) -> str:
+    enter = ["nsenter", f"--net=/proc/{os.getpid()}/fd/{wire.netns_fd}"]
+    return subprocess.run(
+        [*enter, "cat", "/proc/net/dev"], capture_output=True, text=True, check=True
+    ).stdout
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a tap device: run as root")
+def test_a_delayed_wire_has_a_second_device_for_what_comes_in() -> None:
+    with tap_wire() as wire:
+        assert "vmjifb0" not in _devices(wire)
+    try:
+        with tap_wire(delay_ns=20_000) as wire:
+            assert "vmjifb0" in _devices(wire)
+            assert "vmjtap0" in _devices(wire)
+    except MissingCapability as error:
+        pytest.skip(f"this kernel cannot delay packets: {error.message}; load sch_netem and ifb")
+
+
+def test_a_wire_that_cannot_be_delayed_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_delay_ns: int) -> None:
+        raise FileNotFoundError(2, "delay on the wire: no netem")
+
+    opened: list[int] = []
+
+    def open_tap() -> int:
+        opened.append(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
+        return opened[0]
+
+    monkeypatch.setattr("vmjitter.effects.net._unshare_network", lambda: None)
+    monkeypatch.setattr("vmjitter.effects.net._open_tap", open_tap)
+    monkeypatch.setattr("vmjitter.effects.net._bring_up", lambda: None)
+    monkeypatch.setattr("vmjitter.effects.net._slow_down", refuse)
+    with pytest.raises(MissingCapability, match="no netem"), tap_wire(delay_ns=1000):
+        pass
+    assert not Path(f"/proc/self/fd/{opened[0]}").exists()

@@ -104,8 +104,8 @@ def test_a_resolved_plan_needs_its_machine_no_more(tmp_path: Path, machine: Path
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ("[sim]\ntitle = ''\ncpu = 2\n", "machine.toml:3: a machine has no key 'sim.cpu'", "'sim.cpus'"),
-        ("[wire]\ndelai = 2\n", "machine.toml:2: a machine has no key 'wire.delai'", "'wire.delay'"),
+        ("[sim]\n\ncpu = 2\n", "machine.toml:3: a machine has no key 'sim.cpu'", "'sim.cpus'"),
+        ("[wire]\ndelai = 2\n", "machine.toml:2: a machine has no key 'wire.delai'", "wire.delay"),
         ("[sim]\nseed = 2\n", "machine.toml:2: a machine has no key 'sim.seed'", ""),
         ("[probe]\nloops = 2\n", "machine.toml:2: a machine has no key 'probe.loops'", ""),
         ("[sim]\ncpus = 17\n", "machine.toml:2: sim.cpus: 17 is not between 1 and 16", ""),
@@ -156,6 +156,6 @@ def test_an_unknown_key_without_a_plan() -> None:
     with pytest.raises(UsageError, match=r"--set sim.cpu: there is no key 'sim.cpu'") as error:
         resolve_machine(Choices(assignments=["sim.cpu=3"]))
     assert "'sim.cpus'" in error.value.hint
-    with pytest.raises(UsageError, match="--clock: sim.clock: 'reel' is not valid") as error:
+    with pytest.raises(UsageError, match=r"--clock: sim.clock: 'reel' is not valid") as error:
         resolve_machine(Choices(flags={"sim.clock": Value("reel", "--clock")}))
     assert "'real'" in error.value.hint

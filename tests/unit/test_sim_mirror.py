@@ -154,7 +154,7 @@ def test_temporary_and_hidden_files_stay(pair: Pair) -> None:
         (pair.source / name).write_text(name)
     (pair.source / "directory").mkdir()
     pair.mirror.finish()
-    assert pair.arrived() == [("kept", 0, 4)]
+    assert {name for name, _, _ in pair.arrived()} == {"kept"}
 
 
 def test_a_long_file_that_is_gone_does_not_stop_the_end(pair: Pair) -> None:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vmjitter.errors import DataError
-from vmjitter.sim.tape import SECTOR, Record, TapeReader, TapeWriter, encode, files
+from vmjitter.sim.tape import SECTOR, Record, TapeReader, TapeWriter, encode
 
 _MIB = 1 << 20
 
@@ -136,17 +136,6 @@ def test_a_head_that_does_not_fit_is_refused_and_leaves_no_gap(disk: Path) -> No
         tape.write(Record(kind="tick"))
         assert list(reader.take()) == [Record(kind="tick")]
 
-
-@pytest.mark.parametrize("path", ["/etc/passwd", "../up", "a/../../up"])
-def test_a_file_outside_its_directory_is_refused(path: str) -> None:
-    head = {"path": path, "offset": 0}
-    with pytest.raises(DataError, match="not below its directory"):
-        list(files(iter([Record(kind="file", head=head)])))
-
-
-def test_files_are_picked_out_of_the_records() -> None:
-    file = Record(kind="file", head={"path": "a/b", "offset": 3}, payload=b"x")
-    assert list(files(iter([Record(kind="tick"), file]))) == [(Path("a/b"), 3, b"x")]
 
 
 @pytest.mark.parametrize("value", [None, "1", [1]])

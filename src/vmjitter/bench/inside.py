@@ -42,6 +42,8 @@ def main(job: Path, result: Path) -> None:
             message = {"message": error.message, "hint": error.hint, "evidence": error.evidence}
         except OSError as error:
             status, message = 1, {"message": f"in the simulated host: {error}"}
+        except (KeyError, TypeError, ValueError) as error:
+            status, message = 1, {"message": f"the job is not as vmjitter writes it: {error!r}"}
         tape.write(
             Record(
                 kind=END,

@@ -207,6 +207,9 @@ class Child:
         except OSError as error:
             self._log.close()
             raise CommandFailed(f"cannot start {argv[0]}: {error.strerror}") from error
+        except BaseException:
+            self._log.close()
+            raise
         self._pidfd = os.pidfd_open(self._process.pid)
 
     def __enter__(self) -> Self:

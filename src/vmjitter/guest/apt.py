@@ -202,6 +202,27 @@ def _taken_over(host: str) -> list[str]:
     ]
 
 
+def find_sources(arch: Arch, suite: str = SUITE) -> str:
+    """The text of the private sources.list for this host; nothing is written or fetched.
+
+    Raises:
+        MissingCapability: no apt, no Debian keyring, or no Debian mirror configured here.
+    """
+    keyring = next((path for path in _KEYRINGS if path.exists()), None)
+    if keyring is None:
+        raise MissingCapability(
+            "the keys of the Debian archive are not installed here",
+            hint=f"install debian-archive-keyring, or {_OWN_KERNEL}",
+        )
+    targets = _index_targets(_find("apt-get"))
+    sources = apt_sources(targets, _DEBIAN_ARCH[arch], keyring, suite)
+    if not sources:
+        raise MissingCapability(
+            "apt on this host has no Debian mirror configured", hint=_OWN_KERNEL
+        )
+    return sources
+
+
 class PrivateApt:
     """apt with everything in one directory of ours.
 
@@ -220,19 +241,7 @@ class PrivateApt:
         self._apt_get = _find("apt-get")
         self._apt_cache = _find("apt-cache")
         self._dpkg_deb = _find("dpkg-deb")
-        keyring = next((path for path in _KEYRINGS if path.exists()), None)
-        if keyring is None:
-            raise MissingCapability(
-                "the keys of the Debian archive are not installed here",
-                hint=f"install debian-archive-keyring, or {_OWN_KERNEL}",
-            )
-        targets = _index_targets(self._apt_get)
-        sources = apt_sources(targets, _DEBIAN_ARCH[arch], keyring, suite)
-        if not sources:
-            raise MissingCapability(
-                "apt on this host has no Debian mirror configured", hint=_OWN_KERNEL
-            )
-        self._prepare(_DEBIAN_ARCH[arch], sources)
+        self._prepare(_DEBIAN_ARCH[arch], find_sources(arch, suite))
         self._env = {**os.environ, "APT_CONFIG": str(directory / "apt.conf"), "LC_ALL": "C.UTF-8"}
 
     def _prepare(self, arch: str, sources: str) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 
 from vmjitter.effects.systree import SysTree
 from vmjitter.errors import MissingCapability, VmjitterError
-from vmjitter.guest.apt import PrivateApt
+from vmjitter.guest.apt import find_sources
 from vmjitter.guest.cache import cache_root
 from vmjitter.model.sim import SimSpec
 from vmjitter.qemu.machine import qemu_program, qemu_version
@@ -78,7 +78,7 @@ def _built(spec: SimSpec) -> Finding:
 
 def _cannot_fetch() -> Iterator[str]:
     try:
-        PrivateApt(cache_root(), "x86_64")
+        find_sources("x86_64")
     except VmjitterError as error:
         yield f"{error.message}: {error.hint}" if error.hint else error.message
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from vmjitter.errors import DataError
 from vmjitter.sim.tape import Record, TapeWriter
 
 _HEAD: Final = 4096
@@ -36,12 +38,15 @@ class Mirror:
                 self._send(path)
 
     def finish(self) -> None:
-        """Send what is new, and the heads of the files that were sent in parts."""
+        """Send what is new, short files once more, and the heads of the long ones.
+
+        What was written twice within one tick of the file system's clock looks unchanged.
+        """
         self.send()
         for name, (_, _, size) in self._sent.items():
-            if size > _WHOLE:
-                with (self._root / name).open("rb") as file:
-                    self._tape.write_file(name, file.read(_HEAD), whole=False)
+            with suppress(FileNotFoundError), (self._root / name).open("rb") as file:
+                whole = size <= _WHOLE
+                self._tape.write_file(name, file.read(_WHOLE if whole else _HEAD), whole=whole)
 
     def _send(self, path: Path) -> None:
         name = str(path.relative_to(self._root))
@@ -68,8 +73,11 @@ def receive(record: Record, root: Path, name: str) -> None:
         name: path of the file below ``root``.
 
     Raises:
+        DataError: the path leaves ``root``.
         OSError: it cannot be written.
     """
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise DataError(f"a record for the file {name!r}, which is not below its directory")
     path = root / name
     path.parent.mkdir(parents=True, exist_ok=True)
     offset = record.integer("offset")

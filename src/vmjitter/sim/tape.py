@@ -11,6 +11,7 @@ CRC-32 of all that follows.  Then the head, JSON, and zeros up to the sector's e
 
 from __future__ import annotations
 
+import errno
 import json
 import mmap
 import os
@@ -33,6 +34,8 @@ SECTOR: Final = 512
 MAGIC: Final = b"VMJTAPE1"
 _FIXED: Final = struct.Struct("<8sQIII")
 _HEAD_CAP: Final = SECTOR - _FIXED.size
+_SALT: Final = 0x564D4A54
+"""Where the checksum begins; from 0, a sector of zeros behind a magic would be a record."""
 _CHUNK: Final = 1 << 20
 
 
@@ -81,24 +84,10 @@ def encode(record: Record, sequence: int) -> bytes:
     head = json.dumps([record.kind, dict(record.head)], separators=(",", ":")).encode()
     if len(head) > _HEAD_CAP:
         raise ValueError(f"the head of a {record.kind} record is too long: {len(head)} bytes")
-    checksum = zlib.crc32(record.payload, zlib.crc32(head))
+    checksum = zlib.crc32(record.payload, zlib.crc32(head, _SALT))
     fixed = _FIXED.pack(MAGIC, sequence, len(head), len(record.payload), checksum)
     data = (fixed + head).ljust(SECTOR, b"\0") + record.payload
     return data + bytes(-len(data) % SECTOR)
-
-
-def files(records: Iterator[Record]) -> Iterator[tuple[Path, int, bytes]]:
-    """The parts of files among records: path, offset and data.
-
-    Raises:
-        DataError: a path leaves the place where files belong.
-    """
-    for record in records:
-        if record.kind == "file":
-            path = Path(record.text("path"))
-            if path.is_absolute() or ".." in path.parts:
-                raise DataError(f"a record for the file {path}, which is not below its directory")
-            yield path, record.integer("offset"), record.payload
 
 
 class TapeWriter:
@@ -134,7 +123,8 @@ class TapeWriter:
             part = data[start : start + _CHUNK]
             self._buffer[: len(part)] = part
             with memoryview(self._buffer) as whole, whole[: len(part)] as view:
-                os.pwrite(self._fd, view, self._end + start)
+                if os.pwrite(self._fd, view, self._end + start) < len(part):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._end += len(data)
         self._sequence += 1
 
@@ -188,7 +178,7 @@ class TapeReader:
             return None
         head = sector[_FIXED.size : _FIXED.size + head_bytes]
         payload = self._payload(payload_bytes)
-        if zlib.crc32(payload, zlib.crc32(head)) != checksum:
+        if zlib.crc32(payload, zlib.crc32(head, _SALT)) != checksum:
             return None  # it is still being written
         self._end += SECTOR + payload_bytes + -payload_bytes % SECTOR
         self._sequence += 1
