@@ -58,6 +58,13 @@ uname -a
 for node in /dev/kvm /dev/vhost-net /dev/net/tun; do ls -l $node; done
 cat /sys/devices/system/cpu/online
 ls /sys/kernel/tracing/events | grep -c -x -E 'kvm|sched|irq|timer'
+python3 -c '
+import subprocess
+from vmjitter.effects.net import tap_wire
+with tap_wire(delay_ns=20_000) as wire:
+    enter = f"nsenter --net=/proc/$PPID/fd/{wire.netns_fd} cat /proc/net/dev"
+    print(subprocess.run(["sh", "-c", enter], capture_output=True, text=True).stdout)
+'
 echo to standard error >&2
 exit 7
 """
@@ -83,7 +90,14 @@ def test_the_host_has_kvm_vhost_tap_and_tracers(around: subprocess.CompletedProc
         "/dev/vhost-net",
         "/dev/net/tun",
     ]
-    assert lines[4:] == ["0-2", "4"]
+    assert lines[4:6] == ["0-2", "4"]
+
+
+def test_a_delayed_wire_has_a_second_device_for_what_comes_in(
+    around: subprocess.CompletedProcess[str],
+) -> None:
+    devices = {line.partition(":")[0].strip() for line in around.stdout.splitlines() if ":" in line}
+    assert {"vmjtap0", "vmjifb0"} <= devices
 
 
 def test_everything_is_in_the_cache_the_second_time(tmp_path: Path) -> None:

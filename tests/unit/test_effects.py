@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from vmjitter.effects.net import HOST_ADDRESS, Wire, tap_wire
+from vmjitter.effects.net import HOST_ADDRESS, tap_wire
 from vmjitter.effects.process import (
     Child,
     check,
@@ -296,26 +296,6 @@ def test_cpus_are_divided_if_some_are_left_over(
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: usable)
     assert split_cpus(count) == (frozenset(last), frozenset(others))
-
-
-def _devices(wire: Wire) -> str:
-    enter = ["nsenter", f"--net=/proc/{os.getpid()}/fd/{wire.netns_fd}"]
-    return subprocess.run(
-        [*enter, "cat", "/proc/net/dev"], capture_output=True, text=True, check=True
-    ).stdout
-
-
-@pytest.mark.root
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a tap device: run as root")
-def test_a_delayed_wire_has_a_second_device_for_what_comes_in() -> None:
-    with tap_wire() as wire:
-        assert "vmjifb0" not in _devices(wire)
-    try:
-        with tap_wire(delay_ns=20_000) as wire:
-            assert "vmjifb0" in _devices(wire)
-            assert "vmjtap0" in _devices(wire)
-    except MissingCapability as error:
-        pytest.skip(f"this kernel cannot delay packets: {error.message}; load sch_netem and ifb")
 
 
 def test_a_wire_that_cannot_be_delayed_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:

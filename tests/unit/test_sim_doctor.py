@@ -13,7 +13,7 @@ import pytest
 from fakes.sim_parts import make_build, make_spec
 from vmjitter.effects.systree import SysTree
 from vmjitter.errors import MissingCapability
-from vmjitter.guest.apt import PrivateApt
+from vmjitter.guest.apt import find_sources
 from vmjitter.sim import doctor
 from vmjitter.sim.doctor import Finding, examine
 
@@ -30,7 +30,7 @@ class Here:
         monkeypatch.setenv("VMJITTER_CACHE", str(place / "cache/deep"))
         self.memory(4 * _GIB)
         monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(20 * _GIB))
-        monkeypatch.setattr(doctor, "PrivateApt", lambda *_: None)
+        monkeypatch.setattr(doctor, "find_sources", lambda *_: "deb")
         monkeypatch.setattr(doctor, "qemu_program", lambda: "qemu")
         monkeypatch.setattr(doctor, "qemu_version", lambda _: "7.2.22")
 
@@ -80,7 +80,7 @@ def test_without_apt_and_without_a_build_it_cannot_be_used(here: Here) -> None:
     def missing(*_: object) -> None:
         raise MissingCapability("no apt", hint="install it")
 
-    here.patch.setattr(doctor, "PrivateApt", missing)
+    here.patch.setattr(doctor, "find_sources", missing)
     build = here.findings()["build"]
     assert (build.ok, build.needed) == (False, True)
     assert build.evidence == "not in the cache yet, and no apt: install it"
@@ -149,7 +149,7 @@ def test_looking_changes_nothing(
         (programs / name).chmod(0o755)
     keyring = tmp_path / "keyring"
     keyring.touch()
-    monkeypatch.setattr(doctor, "PrivateApt", PrivateApt)
+    monkeypatch.setattr(doctor, "find_sources", find_sources)
     monkeypatch.setattr("vmjitter.guest.apt._KEYRINGS", (keyring,))
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     monkeypatch.setenv("VMJITTER_CACHE", str(tmp_path / "cache"))

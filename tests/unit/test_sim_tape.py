@@ -137,7 +137,6 @@ def test_a_head_that_does_not_fit_is_refused_and_leaves_no_gap(disk: Path) -> No
         assert list(reader.take()) == [Record(kind="tick")]
 
 
-
 @pytest.mark.parametrize("value", [None, "1", [1]])
 def test_a_record_without_what_it_needs_is_an_error(value: object) -> None:
     record = Record(kind="end", head={"status": value})

@@ -22,14 +22,12 @@ def stderr() -> Console:
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
+def interruptible(hint: str = "") -> Iterator[None]:
     """Turn Ctrl-C and SIGTERM, once everything is cleaned up, into an error with its status."""
     try:
         yield
     except KeyboardInterrupt:
-        raise Interrupted(
-            "interrupted", hint="what was measured can be read: vmjitter report RUN"
-        ) from None
+        raise Interrupted("interrupted", hint=hint) from None
 
 
 def print_error(error: VmjitterError) -> None:

@@ -149,7 +149,8 @@ def run(
     )
     resolved = _resolve(plan, choices, duration)
     path = output or _default_output(resolved.plan.name)
-    with interruptible(), LiveLines(stderr(), resolved.plan, path) as live:
+    kept = f"what was measured can be read: vmjitter report {path}"
+    with interruptible(kept), LiveLines(stderr(), resolved.plan, path) as live:
         measure = sim.run_plan if resolved.plan.bench is Bench.SIM else local.run_plan
         measure(resolved, path, say=live.say, report=live.report)
         live.say("figures")

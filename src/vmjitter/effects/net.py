@@ -84,10 +84,14 @@ def _make_wire(result: list[Wire | OSError], delay_ns: int) -> None:
     try:
         _unshare_network()
         tap_fd = _open_tap()
-        _bring_up()
-        if delay_ns:
-            _slow_down(delay_ns)
-        netns_fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _bring_up()
+            if delay_ns:
+                _slow_down(delay_ns)
+            netns_fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            os.close(tap_fd)
+            raise
         result.append(Wire(tap_fd=tap_fd, netns_fd=netns_fd))
     except OSError as error:
         result.append(error)

@@ -158,7 +158,7 @@ def stream(
         )
     except OSError as error:
         raise CommandFailed(f"cannot start {argv[0]}: {error.strerror}") from error
-    with running, selectors.DefaultSelector() as selector:
+    with running, _killed_on_error(running), selectors.DefaultSelector() as selector:
         for number, pipe in ((1, running.stdout), (2, running.stderr)):
             if pipe is not None:
                 selector.register(pipe, selectors.EVENT_READ, number)
@@ -169,7 +169,26 @@ def stream(
                 else:
                     selector.unregister(key.fileobj)
             tick()
+        while not _ends_within(running, tick_s):
+            tick()
     return running.returncode if running.returncode >= 0 else 128 - running.returncode
+
+
+@contextmanager
+def _killed_on_error(running: subprocess.Popen[bytes]) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        running.kill()
+        raise
+
+
+def _ends_within(running: subprocess.Popen[bytes], timeout_s: float) -> bool:
+    try:
+        running.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 class Child:
@@ -193,10 +212,11 @@ class Child:
         self.argv = tuple(argv)
         self.log = log
         self._pidfd = -1
+        command = [*_dies_with_us(), *argv]
         self._log: IO[bytes] = log.open("ab")
         try:
             self._process = subprocess.Popen(
-                [*_dies_with_us(), *argv],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=subprocess.STDOUT,

@@ -98,7 +98,8 @@ def fetch_package(
     """
     root = cache or cache_root()
     store = root / "packages" / _DEBIAN_ARCH[arch]
-    with locked(store / ".lock"):
+    # one lock for all that uses the private apt, whose own would refuse instead of waiting
+    with locked(root / "apt" / ".lock"):
         if not refresh and (known := _read_index(store, name)):
             return known
         apt = PrivateApt(root, arch)
@@ -286,6 +287,7 @@ class PrivateApt:
 
         Recommended packages are left out.  The files stay apt's: `forget_downloads`.
         """
+        self.forget_downloads()  # what an interrupted fetch left is not part of this one
         self._run([self._apt_get, "-qq", "-y", "--no-install-recommends", "-d", "install", *names])
         return sorted((self._directory / "cache/archives").glob("*.deb"))
 

@@ -106,7 +106,7 @@ def fetch_tree(
     """
     root = cache or cache_root()
     place = _place(packages, suite, root)
-    with locked(root / "trees" / ".lock"):
+    with locked(root / "apt" / ".lock"):
         if not refresh and (known := _read(place)) is not None:
             return known
         apt = PrivateApt(root, "x86_64", suite)

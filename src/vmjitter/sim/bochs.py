@@ -29,7 +29,7 @@ class Media:
     """Files that a simulated host is started with.
 
     Attributes:
-        disc: bootable CD image; virtual clock only.
+        disc: bootable CD image; None with the real clock.
         system: image of the system disk, never written to.
         job: image of the disk with the job.
         result: image of the disk that results are written to.
@@ -38,7 +38,7 @@ class Media:
         log: gets what the simulator itself says.
     """
 
-    disc: Path
+    disc: Path | None
     system: Path
     job: Path
     result: Path

@@ -71,7 +71,7 @@ class SimulatedHost:
         self._progress_cpu_ns = 0
         self._threads = spec.cpus if spec.clock is Clock.REAL else 1
         self._media = Media(
-            disc=boot_disc(build, kernel_arguments(spec)),
+            disc=_disc(build, spec),
             system=build.system,
             job=directory / "job.img",
             result=directory / "result.img",
@@ -183,6 +183,11 @@ class SimulatedHost:
             log=directory / "bochs.log",
             env=bochs_environment(self._spec, build.tools),
         )
+
+
+def _disc(build: HostBuild, spec: SimSpec) -> Path | None:
+    """What Bochs boots from; QEMU loads kernel and initramfs itself."""
+    return boot_disc(build, kernel_arguments(spec)) if spec.clock is Clock.VIRTUAL else None
 
 
 def _write_job(job: Job, path: Path) -> None:
