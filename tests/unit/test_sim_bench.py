@@ -206,6 +206,19 @@ def test_too_many_stalls_end_the_run_which_stays_readable(bench: Bench, repeats:
     assert (stored.trials[0].path / sim.HOST_LOG).exists()
 
 
+def test_a_trial_that_did_not_end_says_why(bench: Bench) -> None:
+    def script(name: str, _attempt: int) -> list[Step]:
+        begun = measured(name)[2:4]
+        return [*begun, SimulationLost("the host is gone")] if name == "two" else begun
+
+    with pytest.raises(SimulationLost, match="the host is gone"):
+        bench.run(script, "sim.repeats=0", "sim.jobs=3")
+    states = {trial.status.scenario: trial.status for trial in bench.stored().trials}
+    assert (states["two"].state, states["two"].error) == (TrialState.FAILED, "the host is gone")
+    assert states["one"].state is TrialState.INTERRUPTED
+    assert states["one"].error == "another trial failed"
+
+
 def test_repetitions_are_counted(bench: Bench) -> None:
     attempts: list[int] = []
 

@@ -35,8 +35,8 @@ from vmjitter.sim.build import HostBuild, build
 from vmjitter.sim.host import Job, SimulatedHost, kernel_arguments
 from vmjitter.sim.mirror import receive
 from vmjitter.sim.tape import END, PROGRESS, Record
-from vmjitter.store.atomic import writing
-from vmjitter.store.rundir import TRIALS_DIR, RunWriter, TrialWriter
+from vmjitter.store.atomic import write_text, writing
+from vmjitter.store.rundir import STATUS_FILE, TRIALS_DIR, RunWriter, TrialWriter
 from vmjitter.units import format_ns
 
 CONDITIONS: Final[Mapping[Clock, str]] = {
@@ -92,8 +92,10 @@ def run_plan(resolved: Resolved, output: Path, *, say: Say, report: Report) -> N
     try:
         bench.run()
         state = TrialState.DONE
-    except KeyboardInterrupt:
-        state = TrialState.INTERRUPTED
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            state = TrialState.INTERRUPTED
+        bench.say_why(error)
         raise
     finally:
         writer.write_info(dataclasses.replace(bench.complete(info), state=state))
@@ -162,6 +164,7 @@ class _SimBench:
         self._images = images
         self._build = host_build
         self._report = report
+        self._failing: _Trial | None = None
         self._trials = [
             _Trial(index=index, scenario=scenario)
             for index, scenario in enumerate(self._plan.scenarios, start=1)
@@ -186,6 +189,19 @@ class _SimBench:
                 hosts = [trial.host for trial in running if trial.host is not None]
                 select.select(hosts, [], [], _LOOK_S)
                 running = [trial for trial in running if not self._look(trial)]
+
+    def say_why(self, error: BaseException) -> None:
+        """Put the reason into the status of every trial that did not come to its end."""
+        interrupted = isinstance(error, KeyboardInterrupt)
+        for trial in self._trials:
+            file = self._directory(trial) / STATUS_FILE
+            status = json.loads(file.read_bytes()) if file.exists() else {}
+            if status.get("state") != TrialState.RUNNING.value:
+                continue
+            state = TrialState.FAILED if trial is self._failing else TrialState.INTERRUPTED
+            told = "interrupted by the user" if interrupted else str(error)
+            why = told if interrupted or trial is self._failing else "another trial failed"
+            write_text(file, json.dumps({**status, "state": state.value, "error": why}, indent=2))
 
     def complete(self, info: RunInfo) -> RunInfo:
         """The head of the run with what the simulated hosts said about themselves."""
@@ -226,10 +242,12 @@ class _SimBench:
         """Take what a trial has brought; True when it is done."""
         if trial.host is None:
             return True
+        self._failing = trial
         try:
             records = trial.host.take()
         except SimulationLost as error:
             self._repeat(trial, error)
+            self._failing = None
             return False
         ended = False
         if not trial.heard:
@@ -239,6 +257,7 @@ class _SimBench:
         if ended:
             trial.speed = trial.host.speed
             trial.stack.close()
+        self._failing = None
         return ended
 
     def _accept(self, trial: _Trial, record: Record) -> bool:
