@@ -64,9 +64,8 @@ static void find_offsets(set_eip_function set_eip)
 	bochs.prev_rip = found[1];
 }
 
-__attribute__((constructor)) static void prepare(void)
+static void prepare_several(const char *count)
 {
-	const char *count = getenv("VMJITTER_BOCHS_CPUS");
 	set_eip_function set_eip =
 		(set_eip_function)(uintptr_t)dlsym(RTLD_DEFAULT, "_ZN8BX_CPU_C11dbg_set_eipEm");
 
@@ -78,12 +77,21 @@ __attribute__((constructor)) static void prepare(void)
 	if (bochs.count < 2 || bochs.count > MAX_CPUS)
 		refuse("VMJITTER_BOCHS_CPUS does not say how many CPUs it has");
 	find_offsets(set_eip);
-	unsetenv("LD_PRELOAD");
+}
+
+__attribute__((constructor)) static void prepare(void)
+{
+	const char *count = getenv("VMJITTER_BOCHS_CPUS");
+
+	if (count && atoi(count) == 1)
+		bochs.longjmp = (longjmp_function)(uintptr_t)dlsym(RTLD_NEXT, "__longjmp_chk");
+	else
+		prepare_several(count);
 }
 
 void __longjmp_chk(struct __jmp_buf_tag *place, int value)
 {
-	for (int i = 0; *bochs.cpus && i < bochs.count; i++) {
+	for (int i = 0; bochs.cpus && *bochs.cpus && i < bochs.count; i++) {
 		char *cpu = (*bochs.cpus)[i];
 
 		memcpy(cpu + bochs.prev_rip, cpu + bochs.rip, sizeof(uint64_t));

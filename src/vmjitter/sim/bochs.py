@@ -46,17 +46,17 @@ class Media:
     log: Path
 
 
-def bochs_argv(spec: SimSpec, tools: Tree, configuration: Path) -> list[str]:
+def bochs_argv(tools: Tree, configuration: Path) -> list[str]:
     """Bochs with a configuration file, without its debugger and its menu.
 
-    With several CPUs a library of ours is preloaded, which mends what is wrong with them in Bochs
-    3.0: see native/bochs/commit.c.
+    A library of ours is preloaded.  It takes the wall clock away (native/bochs/clock.c), and mends
+    what is wrong with several CPUs in Bochs 3.0 (native/bochs/commit.c).
 
     Raises:
         MissingCapability: that library was not built.
     """
-    preload = [str(native_program("bochs", "x86_64.so"))] if spec.cpus > 1 else []
-    return [*tools.argv(_PROGRAM, preload=preload), "-q", "-f", str(configuration)]
+    preload = str(native_program("bochs", "x86_64.so"))
+    return [*tools.argv(_PROGRAM, preload=[preload]), "-q", "-f", str(configuration)]
 
 
 def bochs_environment(spec: SimSpec, tools: Tree) -> dict[str, str]:
@@ -85,6 +85,9 @@ def bochsrc(spec: SimSpec, media: Media, tools: Tree) -> str:
     lines = (
         "config_interface: textconfig",
         "display_library: term",
+        # else the screen is refreshed by the wall clock, and its events part runs of instructions
+        # at other places each time
+        "vga: extension=vbe, update_freq=1, realtime=0",
         f"cpu: {', '.join(cpu)}",
         f"clock: sync=none, time0={START_UTC}",
         f"memory: guest={megabytes}, host={megabytes}",

@@ -179,7 +179,7 @@ class SimulatedHost:
         configuration = directory / "bochsrc"
         configuration.write_text(bochsrc(self._spec, self._media, build.tools))
         return Child(
-            bochs_argv(self._spec, build.tools, configuration),
+            bochs_argv(build.tools, configuration),
             log=directory / "bochs.log",
             env=bochs_environment(self._spec, build.tools),
         )
