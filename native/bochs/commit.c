@@ -87,6 +87,7 @@ __attribute__((constructor)) static void prepare(void)
 		bochs.longjmp = (longjmp_function)(uintptr_t)dlsym(RTLD_NEXT, "__longjmp_chk");
 	else
 		prepare_several(count);
+	unsetenv("LD_PRELOAD"); /* what Bochs starts is not Bochs */
 }
 
 void __longjmp_chk(struct __jmp_buf_tag *place, int value)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import vmjitter
 from vmjitter.guest.tree import Tree
-from vmjitter.model.sim import SimSpec
 
 _HEAD = """
 import re, sys, time
@@ -27,7 +26,7 @@ def progress(where):
 def fake_bochs(body: str) -> object:
     """What takes the place of `bochs_argv`: a program that finds its disks and runs ``body``."""
 
-    def argv(_spec: SimSpec, _tools: Tree, configuration: Path) -> list[str]:
+    def argv(_tools: Tree, configuration: Path) -> list[str]:
         source = str(Path(vmjitter.__file__).parent.parent)
         head = _HEAD.format(source=source, configuration=str(configuration))
         return [sys.executable, "-c", head + body]

@@ -80,26 +80,26 @@ def test_a_failure_ends_it_and_asks_nobody() -> None:
     assert configuration["config_interface"] == "textconfig"
 
 
-def test_only_several_cpus_need_the_library(tmp_path: Path) -> None:
-    tree = make_tree(tmp_path)
-    one = bochs_argv(make_spec("sim.cpus=1"), tree, Path("/m/bochsrc"))
-    assert "--preload" not in one
-    two = bochs_argv(make_spec("sim.cpus=2"), tree, Path("/m/bochsrc"))
-    assert two[two.index("--preload") + 1].endswith("/_native/bochs-x86_64.so")
-    for argv in (one, two):
-        assert argv[0].endswith("ld-linux-x86-64.so.2")
-        assert argv[-4:] == [str(tmp_path / "usr/bin/bochs-bin"), "-q", "-f", "/m/bochsrc"]
+def test_it_is_started_with_our_library(tmp_path: Path) -> None:
+    argv = bochs_argv(make_tree(tmp_path), Path("/m/bochsrc"))
+    assert argv[argv.index("--preload") + 1].endswith("/_native/bochs-x86_64.so")
+    assert argv[0].endswith("ld-linux-x86-64.so.2")
+    assert argv[-4:] == [str(tmp_path / "usr/bin/bochs-bin"), "-q", "-f", "/m/bochsrc"]
 
 
-def test_without_the_library_several_cpus_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_follows_the_wall_clock() -> None:
+    configuration = _configuration()
+    assert "realtime=0" in configuration["vga"]
+    assert "sync=none" in configuration["clock"]
+
+
+def test_without_the_library_it_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str, arch: str) -> Path:
         raise MissingCapability(f"{name}-{arch} was not built")
 
     monkeypatch.setattr(bochs, "native_program", missing)
     with pytest.raises(MissingCapability, match=r"bochs-x86_64.so was not built"):
-        bochs_argv(make_spec("sim.cpus=2"), make_tree(tmp_path), Path("/m/bochsrc"))
+        bochs_argv(make_tree(tmp_path), Path("/m/bochsrc"))
 
 
 def test_its_environment_is_the_trees_and_not_ours() -> None:
