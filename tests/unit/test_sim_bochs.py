@@ -61,7 +61,10 @@ def test_the_console_is_a_file_or_a_terminal(console: str, mode: str) -> None:
 def test_every_disk_has_its_place_and_the_shared_one_is_never_written() -> None:
     configuration = _configuration()
     assert configuration["ata0-master"] == "type=cdrom, path=/m/boot.iso, status=inserted"
-    assert configuration["ata0-slave"] == "type=disk, path=/m/system.img, mode=volatile"
+    assert (
+        configuration["ata0-slave"]
+        == "type=disk, path=/m/system.img, mode=volatile, journal=/m/system.redolog"
+    )
     assert configuration["ata1-master"] == "type=disk, path=/m/job.img, mode=flat"
     assert configuration["ata1-slave"] == "type=disk, path=/m/result.img, mode=flat"
     assert configuration["boot"] == "cdrom"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from fakes.sim_parts import make_build
+from vmjitter.errors import UsageError
 from vmjitter.sim import build as build_module
 from vmjitter.sim import system
 from vmjitter.sim.build import boot_disc, find_build
@@ -70,3 +72,12 @@ def test_facts_name_every_part(tmp_path: Path) -> None:
     assert facts["kernel"] == "linux-image-6.1.0-9-cloud-amd64 6.1.9-1"
     assert (facts["bochs"], facts["qemu-system-x86"]) == ("3.0", "1:7.2")
     assert facts["system_image"] == "system-6.1"
+
+
+def test_a_32_bit_kernel_cannot_be_the_hosts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build_module, "fetch_tree", lambda *_, **__: None)
+    monkeypatch.setattr(build_module, "fetch_kernel", lambda *_, **__: SimpleNamespace(arch="i386"))
+    with pytest.raises(UsageError, match="must be a 64-bit one, debian-i386 is not"):
+        build_module.build("debian-i386", say=lambda _: None, cache=tmp_path)

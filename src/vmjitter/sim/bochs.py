@@ -76,6 +76,7 @@ def bochsrc(spec: SimSpec, media: Media, tools: Tree) -> str:
     """The configuration file.  Pure."""
     share = tools.root / _SHARE
     megabytes = spec.memory_bytes >> 20
+    journal = media.result.with_name("system.redolog")
     cpu = [
         *(f"model={spec.cpu_model}", f"count={spec.cpus}", f"ips={INSTRUCTIONS_PER_SECOND}"),
         "ignore_bad_msrs=1",
@@ -97,8 +98,8 @@ def bochsrc(spec: SimSpec, media: Media, tools: Tree) -> str:
         "ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14",
         "ata1: enabled=1, ioaddr1=0x170, ioaddr2=0x370, irq=15",
         f"ata0-master: type=cdrom, path={media.disc}, status=inserted",
-        # volatile: what is written goes to a temporary file; the system disk is shared
-        f"ata0-slave: type=disk, path={media.system}, mode=volatile",
+        # volatile: what is written goes to a file of this host's own; the system disk is shared
+        f"ata0-slave: type=disk, path={media.system}, mode=volatile, journal={journal}",
         f"ata1-master: type=disk, path={media.job}, mode=flat",
         f"ata1-slave: type=disk, path={media.result}, mode=flat",
         "boot: cdrom",

@@ -12,7 +12,7 @@ from typing import Final
 
 from vmjitter.effects import process
 from vmjitter.effects.lock import locked
-from vmjitter.errors import MissingCapability
+from vmjitter.errors import MissingCapability, UsageError
 from vmjitter.guest import cpio
 from vmjitter.guest.cache import cache_root, publish_directory, publish_file
 from vmjitter.guest.kernels import KernelFiles, fetch_kernel, find_kernel
@@ -102,6 +102,11 @@ def build(
     host = fetch_tree(PACKAGES, cache=root, refresh=refresh)
     say(f"host kernel {kernel}")
     files = fetch_kernel(kernel, cache=root, refresh=refresh)
+    if files.arch != "x86_64":
+        raise UsageError(
+            f"the simulated host's own kernel must be a 64-bit one, {kernel} is not",
+            hint="--set sim.kernel=debian-cloud-amd64; the guest's kernel is guest.kernel",
+        )
     say("system disk of the simulated host")
     return HostBuild(
         kernel=files,
