@@ -38,7 +38,8 @@ from vmjitter.probe.native import probe_argv, read_proof
 from vmjitter.qemu.cmdline import Machine
 from vmjitter.session.guest_side import SHM_IN_GUEST
 from vmjitter.session.guest_trial import KERNEL_ARGUMENTS
-from vmjitter.stats.summary import MISSED, Latencies, Summary, summarize
+from vmjitter.stats.histogram import MISSED
+from vmjitter.stats.summary import Latencies, Summary, summarize
 from vmjitter.units import Ns
 
 KERNEL: Final = "debian-rt-i386"

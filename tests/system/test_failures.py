@@ -191,7 +191,7 @@ def test_a_full_disk_keeps_what_was_measured(plan: Path, tmp_path: Path) -> None
         )  # fmt: skip
         assert done.returncode == 1
         assert "No space left on device" in done.stderr
-        assert "samples.raw" in done.stderr
+        assert f"cannot write {small / 'run'}" in done.stderr  # whichever file met it first
         assert "Traceback" not in done.stderr
         report = vmjitter("report", str(small / "run"), "--no-figures", "--json")
         (trial,) = json.loads(report.stdout)["trials"]

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmjitter.guest import layout
+from vmjitter.stats.histogram import MISSED
 from vmjitter.stats.summary import (
-    MISSED,
     P50,
     P99,
     P999,

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-RUN_FORMAT: Final = 2
+RUN_FORMAT: Final = 3
 # Format history:
 # 1: first version
 # 2: benches: RunInfo.bench and .simulation, TrialStatus.repeated
+# 3: targets: RunInfo.max_misses_per_hour and .confidence_percent; TrialStatus.round
 
 
 class TrialState(StrEnum):
@@ -145,6 +146,7 @@ class TrialStatus:
         loops: activations planned.
         phases_ns: wall time of each phase on the host.
         controller_cpu_ns: CPU time used by vmjitter itself while the probe ran.
+        round: counts from 1 where scenarios are measured several times, for a comparison; else 0.
         repeated: why the trial was measured again from its start, once per attempt before this one.
     """
 
@@ -174,6 +176,7 @@ class TrialStatus:
     phases_ns: dict[str, int] = field(default_factory=dict)
     controller_cpu_ns: int = 0
     repeated: tuple[str, ...] = ()
+    round: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +184,8 @@ class RunInfo:
     """One run: the head of its directory.
 
     Attributes:
-        bench: "local", or "sim": measured in a simulated host.
+        bench: "local", or "sim": measured in a simulated host; "import": by another tool.
+        max_misses_per_hour: the target, or None without one; ``confidence_percent`` goes with it.
         host: facts of the machine that measured, as text by name; the simulated one's if it is.
         qemu: facts of QEMU and of the kernel and image that were booted.
         simulation: what the simulated host was made of and how it ran, as text by name.
@@ -197,6 +201,8 @@ class RunInfo:
     pair: tuple[str, str] | None
     scenarios: tuple[str, ...]
     bench: str = "local"
+    max_misses_per_hour: float | None = None
+    confidence_percent: float = 95.0
     host: dict[str, str] = field(default_factory=dict)
     qemu: dict[str, str] = field(default_factory=dict)
     simulation: dict[str, str] = field(default_factory=dict)

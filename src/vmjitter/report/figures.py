@@ -24,7 +24,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from vmjitter.report.result import RunResult, TrialResult, judge, paper_text
-from vmjitter.stats.summary import MISSED, Latencies
+from vmjitter.stats.histogram import MISSED
+from vmjitter.stats.summary import Latencies
 from vmjitter.store.atomic import replacing, writing
 from vmjitter.store.reader import Run
 from vmjitter.units import NS_PER_MS, NS_PER_S, NS_PER_US, format_ns

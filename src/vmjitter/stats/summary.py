@@ -15,10 +15,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-Latencies = NDArray[np.int64]
+from vmjitter.stats.histogram import MISSED
 
-MISSED: Final = -(1 << 63)
-"""In an array of latencies: this activation was missed."""
+Latencies = NDArray[np.int64]
 
 P50: Final = Fraction(1, 2)
 P99: Final = Fraction(99, 100)

@@ -17,12 +17,14 @@ import cattrs
 from cattrs import transform_error
 
 from vmjitter.errors import DataError
+from vmjitter.model.judge import Lack, Target
 from vmjitter.model.run import RUN_FORMAT, RunInfo, TrialState, TrialStatus
+from vmjitter.stats.digest import Digest, digest_of
 from vmjitter.store.rundir import PLAN_FILE, RUN_FILE, STATUS_FILE, TRIALS_DIR
 from vmjitter.store.samples import (
     Int64s,
     LoadSeries,
-    SampleArrays,
+    Samples,
     Uint64s,
     no_samples,
     read_loads,
@@ -39,18 +41,23 @@ class Trial:
     """One trial as it was stored.
 
     Attributes:
-        samples: one latency and TSC per activation, in their order.
+        samples: one latency and TSC per activation, in their order; none if only a histogram is
+            known.
+        digest: what the latencies say.
         loads: operations per second of each load, as far as they were stored.
         notes: what could not be read, and what was strange; empty if all is well.
         readable: status and samples could be read.
+        lacks: what the source of an imported result cannot tell.
     """
 
     path: Path
     status: TrialStatus
-    samples: SampleArrays
+    samples: Samples
+    digest: Digest
     loads: tuple[LoadSeries, ...]
     notes: tuple[str, ...]
     readable: bool
+    lacks: frozenset[Lack] = frozenset()
 
     @property
     def latency_ns(self) -> Int64s:
@@ -65,7 +72,7 @@ class Trial:
     @property
     def recorded(self) -> int:
         """Activations that are stored."""
-        return len(self.samples.latency_ns)
+        return self.digest.activations
 
     @property
     def loops(self) -> int:
@@ -110,8 +117,13 @@ class Run:
         return next((trial for trial in self.trials if trial.status.scenario == scenario), None)
 
 
-def read_run(path: Path) -> Run:
+def read_run(path: Path, target: Target | None = None) -> Run:
     """Read a run directory.
+
+    Args:
+        path: the directory.
+        target: what to judge by instead of the target that was fixed before the measurement; the
+            run's info then holds it.
 
     A run whose vmjitter is gone without a last word (its files still say "running") is read as
     interrupted.
@@ -120,12 +132,16 @@ def read_run(path: Path) -> Run:
         DataError: this is no run directory, or one of a newer format.
     """
     info = _read_info(path)
+    if target is not None:
+        info = dataclasses.replace(info, **dataclasses.asdict(target))
     notes: list[str] = []
     return Run(
         path=path,
         info=info,
         plan_toml=_read_plan(path / PLAN_FILE, notes),
-        trials=tuple(_read_trial(directory) for directory in trial_directories(path)),
+        trials=tuple(
+            _read_trial(directory, info.deadline_ns) for directory in trial_directories(path)
+        ),
         notes=tuple(notes),
     )
 
@@ -176,7 +192,7 @@ def _read_plan(file: Path, notes: list[str]) -> str:
         return ""
 
 
-def _read_trial(path: Path) -> Trial:
+def _read_trial(path: Path, deadline_ns: int | None) -> Trial:
     notes: list[str] = []
     readable = True
     try:
@@ -185,12 +201,15 @@ def _read_trial(path: Path) -> Trial:
         readable = False
         notes.append(_note(error))
         status = _unknown_status(path)
+    samples: Samples
     try:
         samples = read_samples(path, notes)
+        digest = digest_samples(samples, status.period_ns, deadline_ns)
     except DataError as error:
         readable = False
         notes.append(_note(error))
         samples = no_samples()
+        digest = digest_samples(samples, status.period_ns, deadline_ns)
     try:
         loads = read_loads(path)
     except DataError as error:
@@ -200,9 +219,29 @@ def _read_trial(path: Path) -> Trial:
         path=path,
         status=status,
         samples=samples,
+        digest=digest,
         loads=loads,
         notes=tuple(notes),
         readable=readable,
+    )
+
+
+def digest_samples(samples: Samples, period_ns: int, deadline_ns: int | None) -> Digest:
+    """Digest the samples of a trial.
+
+    Args:
+        samples: read chunk by chunk.
+        period_ns: of the trial; 0 to take that of the samples.
+        deadline_ns: a wake-up later than this is a miss.
+
+    Raises:
+        DataError: they cannot be read.
+    """
+    return digest_of(
+        samples.chunks(),
+        period_ns=period_ns or samples.period_ns,
+        activations=samples.count,
+        deadline_ns=deadline_ns,
     )
 
 
@@ -261,7 +300,7 @@ def _exactly(value: object, kind: type[object]) -> object:
 
 def _converter() -> cattrs.Converter:
     converter = cattrs.Converter()
-    for kind in (int, str, bool):
+    for kind in (int, str, bool, float):
         converter.register_structure_hook(kind, _exactly)
     return converter
 

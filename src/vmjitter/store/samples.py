@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import ctypes
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +25,8 @@ SAMPLES_FILE: Final = "samples.parquet"
 LOADS_FILE: Final = "loads.parquet"
 PARQUET_FORMAT: Final = 1
 ROW_GROUP_ROWS: Final = 1 << 20
+LONG_ROWS: Final = 1 << 24
+"""A trial with more activations than this is read chunk by chunk."""
 
 CLOCKS: Final = {0: "CLOCK_REALTIME", 1: "CLOCK_MONOTONIC", 4: "CLOCK_MONOTONIC_RAW"}
 
@@ -63,6 +67,71 @@ class SampleArrays:
     loops: int
     clock: str
 
+    @property
+    def count(self) -> int:
+        """Activations that are stored."""
+        return len(self.latency_ns)
+
+    def chunks(self) -> Iterator[Int64s]:
+        """The latencies, a million at a time."""
+        for start in range(0, self.count, ROW_GROUP_ROWS):
+            yield self.latency_ns[start : start + ROW_GROUP_ROWS]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LongSamples:
+    """Sealed samples of a trial that is too long to be in memory without need.
+
+    The attributes are those of `SampleArrays`; ``latency_ns`` and ``tsc`` are read when they are
+    asked for, `chunks` reads one after the other.
+    """
+
+    file: Path
+    count: int
+    period_ns: int
+    t0_ns: int
+    tsc_hz: int
+    loops: int
+    clock: str
+
+    @cached_property
+    def _arrays(self) -> SampleArrays:
+        return read_parquet_samples(self.file)
+
+    @property
+    def latency_ns(self) -> Int64s:
+        """See `SampleArrays`.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        return self._arrays.latency_ns
+
+    @property
+    def tsc(self) -> Uint64s:
+        """See `SampleArrays`.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        return self._arrays.tsc
+
+    def chunks(self) -> Iterator[Int64s]:
+        """The latencies, a million at a time.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        with (
+            _reading(self.file),
+            pq.ParquetFile(self.file, memory_map=True, page_checksum_verification=True) as source,
+        ):
+            for batch in source.iter_batches(batch_size=ROW_GROUP_ROWS, columns=["latency_ns"]):
+                yield _latencies(batch.column(0))
+
+
+Samples = SampleArrays | LongSamples
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LoadSeries:
@@ -87,7 +156,7 @@ def no_samples() -> SampleArrays:
     )
 
 
-def read_samples(trial: Path, notes: list[str]) -> SampleArrays:
+def read_samples(trial: Path, notes: list[str]) -> Samples:
     """Read the samples of a trial directory, sealed or raw; ``notes`` gets what was strange.
 
     Raises:
@@ -96,7 +165,7 @@ def read_samples(trial: Path, notes: list[str]) -> SampleArrays:
     sealed, raw = trial / SAMPLES_FILE, trial / RAW_SAMPLES_FILE
     if sealed.exists():
         try:
-            return read_parquet_samples(sealed)
+            return open_parquet_samples(sealed)
         except DataError as error:
             if not raw.exists():
                 raise
@@ -193,25 +262,41 @@ def write_parquet_samples(file: Path, samples: SampleArrays, about: dict[str, st
             writer.write_table(pa.table(columns, schema=schema), row_group_size=ROW_GROUP_ROWS)
 
 
+def open_parquet_samples(file: Path) -> Samples:
+    """Read sealed samples, or only their head if they are many.
+
+    Raises:
+        DataError: it cannot be read, or is not such a file.
+    """
+    with _reading(file), pq.ParquetFile(file, memory_map=True) as source:
+        count = source.metadata.num_rows
+        about = _metadata(source.schema_arrow, _SAMPLES_SCHEMA, file)
+        if count > LONG_ROWS:
+            return LongSamples(file=file, count=count, clock=about["clock"], **_numbers(about))
+    return read_parquet_samples(file)
+
+
 def read_parquet_samples(file: Path) -> SampleArrays:
     """Read sealed samples.
 
     Raises:
         DataError: it cannot be read, or is not such a file.
     """
-    try:
+    with _reading(file):
         with pq.ParquetFile(file, memory_map=True, page_checksum_verification=True) as source:
             about = _metadata(source.schema_arrow, _SAMPLES_SCHEMA, file)
             latency, tsc = _columns(source)
-        return SampleArrays(
-            latency_ns=latency,
-            tsc=tsc,
-            period_ns=int(about["period_ns"]),
-            t0_ns=int(about["t0_ns"]),
-            tsc_hz=int(about["tsc_hz"]),
-            loops=int(about["loops"]),
-            clock=about["clock"],
-        )
+        return SampleArrays(latency_ns=latency, tsc=tsc, clock=about["clock"], **_numbers(about))
+
+
+def _numbers(about: dict[str, str]) -> dict[str, int]:
+    return {name: int(about[name]) for name in ("period_ns", "t0_ns", "tsc_hz", "loops")}
+
+
+@contextlib.contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    try:
+        yield
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise DataError(f"{file} cannot be read: {_first_line(error)}", hint=_DAMAGED) from error
 
@@ -235,10 +320,16 @@ def _columns(source: pq.ParquetFile) -> tuple[Int64s, Uint64s]:
     start = 0
     for batch in source.iter_batches(batch_size=ROW_GROUP_ROWS):
         end = start + batch.num_rows
-        latency[start:end] = batch.column(0).fill_null(MISSED).to_numpy(zero_copy_only=False)
+        latency[start:end] = _latencies(batch.column(0))
         tsc[start:end] = batch.column(1).fill_null(0).to_numpy(zero_copy_only=False)
         start = end
     return latency, tsc
+
+
+def _latencies(column: pa.Array[Any]) -> Int64s:
+    if not column.null_count:
+        return column.to_numpy()
+    return column.fill_null(MISSED).to_numpy()
 
 
 def read_loads(trial: Path) -> tuple[LoadSeries, ...]:
