@@ -14,16 +14,31 @@
 static volatile sig_atomic_t stop_signalled;
 static volatile sig_atomic_t child_ended;
 
+/* A signal that comes just before a read or semop does not end it with EINTR, and what it
+ * waits for may never come once a helper is dead.  So it is followed by others. */
+static void follow_up(void)
+{
+	alarm(1);
+}
+
 static void on_stop(int number)
 {
 	(void)number;
 	stop_signalled = 1;
+	follow_up();
 }
 
 static void on_child(int number)
 {
 	(void)number;
 	child_ended = 1;
+	follow_up();
+}
+
+static void on_alarm(int number)
+{
+	(void)number;
+	follow_up();
 }
 
 static void set_handler(int number, void (*handler)(int), int flags)
@@ -42,6 +57,7 @@ void load_catch_signals(void)
 	set_handler(SIGINT, on_stop, 0);
 	set_handler(SIGTERM, on_stop, 0);
 	set_handler(SIGCHLD, on_child, SA_NOCLDSTOP);
+	set_handler(SIGALRM, on_alarm, 0);
 	set_handler(SIGPIPE, SIG_IGN, 0);
 }
 

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "load.h"
 #include "pacer.h"
+#include "process.h"
 
 #define SECOND UINT64_C(1000000000)
 #define START UINT64_C(123456789)
@@ -92,6 +95,30 @@ static void test_random_does_not_stick(void)
 	CHECK(first != 0 && load_random(&state) != first);
 }
 
+static int end_at_once(struct load_run *run)
+{
+	(void)run;
+	return 0;
+}
+
+/* The helper's end is signalled before the read begins, and the pipe stays open: without a
+ * further signal the read would last for ever. */
+static void test_a_helper_may_end_before_it_is_waited_for(void)
+{
+	struct load_run run;
+	int ends[2];
+	char byte;
+
+	memset(&run, 0, sizeof(run));
+	load_catch_signals();
+	CHECK(pipe(ends) == 0 && load_fork(&run, end_at_once) == 0);
+	while (!load_child_ended())
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	CHECK(load_read(&run, ends[0], &byte, 1) == -1);
+	CHECK(strcmp(run.message, "a helper process has ended") == 0);
+	load_end_children(&run);
+}
+
 int main(void)
 {
 	test_rates_are_exact();
@@ -101,5 +128,6 @@ int main(void)
 	test_free_running();
 	test_registry();
 	test_random_does_not_stick();
+	test_a_helper_may_end_before_it_is_waited_for();
 	return check_result("load");
 }
