@@ -1,4 +1,4 @@
-"""Reading the trees under /sys and /proc, below a root that tests can replace."""
+"""The trees under /sys and /proc, below a root that tests can replace."""
 
 from __future__ import annotations
 
@@ -19,6 +19,18 @@ class SysTree:
             return (self.root / path.lstrip("/")).read_text(errors="replace").strip()
         except OSError:
             return None
+
+    def write(self, path: str, text: str) -> None:
+        """Set a value in a single system call, as the kernel wants it.
+
+        Raises:
+            OSError: it does not exist, we may not, or the kernel refuses the value.
+        """
+        handle = os.open(self.root / path.lstrip("/"), os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
+        try:
+            os.write(handle, text.encode())
+        finally:
+            os.close(handle)
 
     def exists(self, path: str) -> bool:
         """Whether the path exists."""

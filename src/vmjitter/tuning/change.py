@@ -1,0 +1,52 @@
+"""What a knob wants: a value in a place of a medium."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One value to be set.
+
+    Attributes:
+        medium: what kind of place it is: the name of a `Medium`.
+        place: where, in the words of the medium: a path, or a thread.
+        wanted: the value.
+        title: the place as a reader knows it; empty if it says so itself.
+    """
+
+    medium: str
+    place: str
+    wanted: str
+    title: str = ""
+
+
+class Medium(Protocol):
+    """A kind of place that holds settings.  Values are texts."""
+
+    @property
+    def name(self) -> str:
+        """As in the journal; never changes."""
+
+    @property
+    def lasting(self) -> bool:
+        """Whether what is set there is still set after the machine's next start."""
+
+    def read(self, place: str) -> str | None:
+        """The value that is set now, or None if the place is gone.
+
+        Raises:
+            OSError: it exists but cannot be read.
+        """
+
+    def write(self, place: str, value: str) -> None:
+        """Set a value.
+
+        Raises:
+            OSError: the kernel refuses, or the place is gone.
+        """
+
+    def same(self, one: str, other: str) -> bool:
+        """Whether two texts mean the same value there."""
