@@ -175,7 +175,7 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
     PLUGIN_NAME = "custom"
 
     # typing.override exists from Python 3.12 on.
-    def initialize(  # type: ignore[explicit-override]
+    def initialize(
         self,
         version: str,  # noqa: ARG002
         build_data: dict[str, Any],  # noqa: ARG002

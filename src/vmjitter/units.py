@@ -25,6 +25,9 @@ _UNIT_NS: Final = {
     "h": 3600 * NS_PER_S,
     "d": 86_400 * NS_PER_S,
 }
+_SPANS: Final = (("d", 86_400, 2), ("h", 3600, 1), ("min", 60, 1), ("s", 1, 1))
+"""Unit, its seconds, and from how many of them on it is used."""
+
 _UNIT_BYTES: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
@@ -72,3 +75,11 @@ def format_clock(value_ns: int) -> str:
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def format_span(value_ns: int) -> str:
+    """Show a long time with three digits in the unit that fits."""
+    for unit, seconds, least in _SPANS:
+        if abs(value_ns) >= least * seconds * NS_PER_S:
+            return f"{value_ns / (seconds * NS_PER_S):.3g} {unit}"
+    return format_ns(value_ns)

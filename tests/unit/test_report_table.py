@@ -18,10 +18,10 @@ from vmjitter.units import format_ns
 LATENCY = latencies(20_000, seed=2, worst_ns=118_234_000)
 
 
-def shown(path: Path, *, width: int, color: bool = False) -> str:
+def shown(path: Path, *, width: int, color: bool = False, details: bool = True) -> str:
     out = io.StringIO()
     console = Console(file=out, width=width, force_terminal=color, highlight=False)
-    print_report(console, judge(read_run(path)))
+    print_report(console, judge(read_run(path)), details=details)
     return out.getvalue()
 
 
@@ -69,8 +69,10 @@ def test_everything_is_said(run: Path, width: int) -> None:
         "incomplete: 200 of 20000",
         "not measured",
         "wake-ups before their time",
-        "Deadline 5.00 ms: missed by kernel-io",
-        "not valid or not complete: invalid",
+        "FAIL deadline 5.00 ms, any miss fails, 95 % confidence",
+        "kernel-io FAIL: ",
+        "invalid INCONCLUSIVE: clocksource changed",
+        "later was not measured",
         "not a bound",
         "3/N",
         "times shorter; in the paper: 9.2 times shorter",
@@ -102,15 +104,31 @@ def test_a_run_without_a_trial(tmp_path: Path, width: int) -> None:
     path = make_run(tmp_path / "run", [], scenarios=("one",), title="", host={}, deadline_ns=7)
     text = shown(path, width=width)
     assert "not measured" in text
-    assert "no verdict" in text
+    assert "INCONCLUSIVE  deadline 7 ns" in text
 
 
 def test_a_deadline_that_holds(tmp_path: Path) -> None:
     trial = TrialMaker(status=make_status(accel="kvm", conditions=()), latency_ns=LATENCY[:1000])
     path = make_run(tmp_path / "run", [trial], deadline_ns=1_000_000_000)
     text = shown(path, width=100)
-    assert "not missed by any valid trial" in text or "missed by kernel-io" in text
+    assert "PASS  deadline 1.00 s, any miss fails" in text
+    assert "PASS: no miss of the deadline of 1.00 s in 1 000 activations" in text
     assert "TCG" not in text
+
+
+def test_without_details_four_trials_fit_on_a_screen(tmp_path: Path) -> None:
+    why = "TCG instead of KVM: /dev/kvm: No such file or directory"
+    trials = [
+        TrialMaker(status=make_status(name, deviations=(why,)), latency_ns=LATENCY[:1000])
+        for name in ("native", "kernel", "kernel-io", "kernel-io-mitigated")
+    ]
+    path = make_run(tmp_path / "run", trials, deadline_ns=5_000_000)
+    text = shown(path, width=120, details=False)
+    assert len(text.splitlines()) <= 40
+    assert text.count(why) == 1, "what several trials have in common is said once"
+    assert "In native, kernel, kernel-io, kernel-io-mitigated: TCG instead of KVM" in text
+    assert "guest loads" not in text
+    assert len(shown(path, width=120).splitlines()) > 40
 
 
 def test_brackets_are_no_markup(tmp_path: Path) -> None:

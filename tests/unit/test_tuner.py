@@ -71,7 +71,7 @@ class Fragile(Journal):
         super().__init__(directory)
         self._fuse = fuse
 
-    def _append(self, line: dict[str, object]) -> None:  # type: ignore[explicit-override]
+    def _append(self, line: dict[str, object]) -> None:
         self._fuse.step()
         if self._fuse.left == 1:
             with self.path.open("a") as file:

@@ -77,6 +77,7 @@ def unpack_surroundings(directory: Path) -> Surroundings:
         bench=str(fields.get("bench")),
         conditions=tuple(fields.get("conditions", ())),
         repeated=tuple(fields.get("repeated", ())),
+        round=int(fields.get("round", 0)),
     )
 
 

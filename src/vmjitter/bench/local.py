@@ -27,11 +27,13 @@ class Surroundings:
         bench: name of the bench.
         conditions: what every table and figure has to say beside the figures.
         repeated: why its trials are measured again, see `TrialStatus`.
+        round: of its only trial, see `vmjitter.model.plan.Turn`; 0 to go by the plan.
     """
 
     bench: str = Bench.LOCAL.value
     conditions: tuple[str, ...] = ()
     repeated: tuple[str, ...] = ()
+    round: int = 0
 
 
 def run_plan(resolved: Resolved, output: Path, *, say: Say, report: Report) -> list[TrialStatus]:
@@ -68,7 +70,9 @@ def measure(
         title=plan.title,
         created_utc=utc_now().isoformat(timespec="seconds"),
         state=TrialState.RUNNING,
-        deadline_ns=plan.deadline_ns,
+        deadline_ns=plan.target.deadline_ns,
+        max_misses_per_hour=plan.target.max_misses_per_hour,
+        confidence_percent=plan.target.confidence_percent,
         pair=plan.pair,
         scenarios=tuple(scenario.name for scenario in plan.scenarios),
         bench=surroundings.bench,
@@ -83,12 +87,12 @@ def measure(
         report=report,
         conditions=surroundings.conditions,
         repeated=surroundings.repeated,
+        round=surroundings.round,
     )
     state = TrialState.FAILED
     try:
         statuses = [
-            run_trial(setting, index, scenario)
-            for index, scenario in enumerate(plan.scenarios, start=1)
+            run_trial(setting, index, turn) for index, turn in enumerate(plan.turns, start=1)
         ]
         state = TrialState.DONE
     except KeyboardInterrupt:

@@ -25,9 +25,9 @@ from vmjitter.effects.clock import now_ns, utc_now
 from vmjitter.effects.scratch import scratch_directory
 from vmjitter.errors import SimulationLost, SimulationStalled, UsageError, VmjitterError
 from vmjitter.guest.image import GuestImage
-from vmjitter.model.plan import Accel, Plan, Scenario
+from vmjitter.model.plan import Accel, Plan, Scenario, Turn
 from vmjitter.model.run import RUN_FORMAT, RunInfo, TrialState
-from vmjitter.model.sim import Bench, Clock
+from vmjitter.model.sim import Bench, Clock, SimSpec
 from vmjitter.session.prepare import Say, guest_images
 from vmjitter.session.progress import Progress, Report
 from vmjitter.session.trial import first_status
@@ -61,7 +61,7 @@ class _Trial:
     """One trial on its way."""
 
     index: int
-    scenario: Scenario
+    turn: Turn
     repeated: list[str] = field(default_factory=list)
     host: SimulatedHost | None = None
     stack: ExitStack = field(default_factory=ExitStack)
@@ -69,6 +69,14 @@ class _Trial:
     begin_ns: int = 0
     heard: bool = False
     speed: float = 0.0
+
+    @property
+    def scenario(self) -> Scenario:
+        return self.turn.scenario
+
+    @property
+    def name(self) -> str:
+        return f"{self.scenario.name}.{self.turn.round}" if self.turn.round else self.scenario.name
 
 
 def run_plan(resolved: Resolved, output: Path, *, say: Say, report: Report) -> None:
@@ -120,7 +128,9 @@ def _info(plan: Plan, host_build: HostBuild) -> RunInfo:
         title=plan.title,
         created_utc=utc_now().isoformat(timespec="seconds"),
         state=TrialState.RUNNING,
-        deadline_ns=plan.deadline_ns,
+        deadline_ns=plan.target.deadline_ns,
+        max_misses_per_hour=plan.target.max_misses_per_hour,
+        confidence_percent=plan.target.confidence_percent,
         pair=plan.pair,
         scenarios=tuple(scenario.name for scenario in plan.scenarios),
         bench=Bench.SIM.value,
@@ -166,8 +176,7 @@ class _SimBench:
         self._report = report
         self._failing: _Trial | None = None
         self._trials = [
-            _Trial(index=index, scenario=scenario)
-            for index, scenario in enumerate(self._plan.scenarios, start=1)
+            _Trial(index=index, turn=turn) for index, turn in enumerate(self._plan.turns, start=1)
         ]
 
     def run(self) -> None:
@@ -210,7 +219,7 @@ class _SimBench:
         for trial in self._trials:
             qemu |= trial.facts.get("qemu", {})
         speeds = {
-            f"real_s_per_virtual_s.{trial.scenario.name}": f"{1 / trial.speed:.1f}"
+            f"real_s_per_virtual_s.{trial.name}": f"{1 / trial.speed:.1f}"
             for trial in self._trials
             if trial.speed
         }
@@ -223,7 +232,7 @@ class _SimBench:
         trial.begin_ns, trial.heard = now_ns(), False
         self._tell(trial)
         status = dataclasses.replace(
-            first_status(self._plan, trial.scenario),
+            first_status(self._plan, trial.turn),
             state=TrialState.RUNNING,
             conditions=(CONDITIONS[self._plan.sim.clock],),
             repeated=tuple(trial.repeated),
@@ -234,7 +243,7 @@ class _SimBench:
             self._writer.start_trial(trial.index, status).close()
         with writing(self._writer.path):
             directory = trial.stack.enter_context(scratch_directory(self._writer.path, ".sim-"))
-            host = SimulatedHost(self._build, self._plan.sim, self._job(trial), directory)
+            host = SimulatedHost(self._build, self._spec(trial), self._job(trial), directory)
         trial.stack.callback(self._keep_log, trial, host)
         trial.host = trial.stack.enter_context(host)
 
@@ -310,6 +319,14 @@ class _SimBench:
             elif path.is_file() and not path.name.startswith("simulated-host-"):
                 path.unlink()
 
+    def _spec(self, trial: _Trial) -> SimSpec:
+        """The simulated host of a trial.
+
+        With the same seed two rounds would be the same to the last bit, and prove nothing.
+        """
+        spec = self._plan.sim
+        return dataclasses.replace(spec, seed=spec.seed + max(0, trial.turn.round - 1))
+
     def _job(self, trial: _Trial) -> Job:
         spec = self._plan.sim
         name = trial.scenario.name
@@ -317,6 +334,7 @@ class _SimBench:
             bench=Bench.SIM.value,
             conditions=(CONDITIONS[spec.clock],),
             repeated=tuple(trial.repeated),
+            round=trial.turn.round,
         )
         request = {
             "plan": f"{self._plan.name}.toml",
@@ -352,5 +370,6 @@ class _SimBench:
                 period_ns=probe.period_ns,
                 elapsed_ns=now_ns() - trial.begin_ns,
                 speed=0.0,
+                round=trial.turn.round,
             )
         )

@@ -11,9 +11,12 @@ from typing import Annotated
 import typer
 
 import vmjitter
-from vmjitter.cli import guest_cmd, report_cmd, run_cmd, sim_cmd
+from vmjitter.cli import export_cmd, guest_cmd, plan_cmd, report_cmd, run_cmd, sim_cmd
 from vmjitter.cli.output import print_error
 from vmjitter.errors import VmjitterError
+
+# In the order in which `--help` lists them.
+_VERBS = (run_cmd, guest_cmd, sim_cmd, report_cmd, plan_cmd, export_cmd)
 
 _HELP = """Does a guest under QEMU/KVM wake up on time, how sure is that, and what makes it late?
 
@@ -27,7 +30,7 @@ def application() -> typer.Typer:
         help=_HELP, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False
     )
     app.callback()(_options)
-    for module in (run_cmd, guest_cmd, sim_cmd, report_cmd):
+    for module in _VERBS:
         module.register(app)
     return app
 

@@ -63,7 +63,7 @@ class LiveLines:
 
     def report(self, progress: Progress) -> None:
         """Show a trial's progress, at most once a second, and every change of phase."""
-        name = progress.scenario
+        name = progress.name
         before = self._latest.get(name)
         self._latest[name] = progress
         done = progress.recorded >= progress.loops
@@ -85,10 +85,11 @@ class LiveLines:
         return sum(load.rate for load in scenario.loads)
 
     def _overview(self) -> str:
-        total = len(self._plan.scenarios)
+        total = len(self._plan.turns)
         left_ns = time_left_ns(self._plan, self._latest)
         return (
-            f"{self._plan.name}: scenario {len(self._latest)} of {total}, "
+            f"{self._plan.name}: {'trial' if self._plan.rounds else 'scenario'} "
+            f"{len(self._latest)} of {total}, "
             f"about {format_clock(left_ns)} left; into {self._output}"
         )
 
@@ -104,7 +105,7 @@ def time_left_ns(plan: Plan, latest: Mapping[str, Progress]) -> int:
 
     Args:
         plan: what is to be measured.
-        latest: the last progress of every scenario that has begun.
+        latest: the last progress of every trial that has begun.
     """
     known = [progress for progress in latest.values() if progress.speed]
     speed = min((progress.speed for progress in known), default=1.0)
@@ -112,7 +113,7 @@ def time_left_ns(plan: Plan, latest: Mapping[str, Progress]) -> int:
     each_ns = plan.probe.loops * plan.probe.period_ns / speed + around_ns
     running = [p for p in latest.values() if p.recorded < p.loops]
     begun_ns = [each_ns if not p.recorded else p.remaining_ns / (p.speed or speed) for p in running]
-    waiting_ns = (len(plan.scenarios) - len(latest)) * each_ns
+    waiting_ns = (len(plan.turns) - len(latest)) * each_ns
     side_by_side = max(1, len(running))
     return round(max(max(begun_ns, default=0), (sum(begun_ns) + waiting_ns) / side_by_side))
 
@@ -125,7 +126,7 @@ def describe(progress: Progress, wanted: int) -> Text:
         wanted: operations per second asked of all its loads together.
     """
     line = Text(no_wrap=True, overflow="ellipsis")
-    line.append(f"{progress.scenario:<20} ", style="bold")
+    line.append(f"{progress.name:<20} ", style="bold")
     if progress.phase != "measure":
         line.append(f"{progress.phase} {format_clock(progress.elapsed_ns)}", style="dim")
         return line

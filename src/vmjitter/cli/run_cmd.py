@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from vmjitter.bench import local, sim
-from vmjitter.cli import report_cmd
+from vmjitter.cli import compare_cmd, report_cmd
 from vmjitter.cli.live import LiveLines
 from vmjitter.cli.output import interruptible, stderr
 from vmjitter.config.resolve import Choices, Resolved, resolve
@@ -18,6 +18,7 @@ from vmjitter.config.sources import Value, builtin_machines, builtin_plans
 from vmjitter.effects.clock import utc_now
 from vmjitter.errors import UsageError
 from vmjitter.model.sim import Bench, Clock
+from vmjitter.stats.comparison import MIN_TRIALS
 from vmjitter.units import parse_duration
 
 _HELP = """Measure a plan: boot its guests, load them, record every wake-up.
@@ -37,10 +38,15 @@ Examples:
 
   vmjitter run my-plan.toml --output runs/monday --json
 
+  vmjitter run paper --deadline 5ms --max-misses-per-hour 1 --confidence 95
+
   vmjitter run paper --bench sim --loops 10000      in a simulated KVM host, in virtual time
 
+  vmjitter run paper --compare kernel-io,kernel-io-mitigated     before and after, in turn
+
 Exit status: 0 the deadline holds or none was given; 1 error; 2 usage; 3 deadline missed; \
-4 a measurement is invalid or incomplete.
+4 inconclusive: too short for the target, or a measurement is invalid or incomplete. With \
+--compare it is that of `vmjitter compare`: 3 the second is worse, 4 inconclusive.
 """
 
 
@@ -86,12 +92,32 @@ def run(
     only: Annotated[
         list[str] | None, typer.Option("--only", help="Measure this scenario only; repeatable.")
     ] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            "--compare", metavar="A,B", help="Measure these two in turn (ABBA), and compare them."
+        ),
+    ] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option(
+            "--rounds", min=1, help="Trials of each scenario. [default with --compare: 4]"
+        ),
+    ] = None,
     assignments: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable."),
     ] = None,
     deadline: Annotated[
         str | None, typer.Option("--deadline", help="A later wake-up is a miss, e.g. 5ms.")
+    ] = None,
+    max_misses_per_hour: Annotated[
+        float | None,
+        typer.Option("--max-misses-per-hour", help="Allowed misses; without it any miss fails."),
+    ] = None,
+    confidence: Annotated[
+        float | None,
+        typer.Option("--confidence", help="Of every bound, in percent. [default: 95]"),
     ] = None,
     kernel: Annotated[
         Path | None, typer.Option("--kernel", help="Guest kernel (bzImage) of your own.")
@@ -132,7 +158,10 @@ def run(
         "probe.loops": ("--loops", loops),
         "probe.period": ("--interval", micros),
         "probe.priority": ("--priority", priority),
+        "plan.rounds": ("--rounds", rounds),
         "judge.deadline": ("--deadline", deadline),
+        "judge.max_misses_per_hour": ("--max-misses-per-hour", max_misses_per_hour),
+        "judge.confidence": ("--confidence", confidence),
         "bench.name": ("--bench", bench and bench.value),
         "sim.machine": ("--machine", machine),
         "sim.clock": ("--clock", clock and clock.value),
@@ -147,6 +176,8 @@ def run(
         flags={key: Value(raw, flag) for key, (flag, raw) in flags.items() if raw is not None},
         only=only or (),
     )
+    if compare is not None:
+        choices = _comparing(choices, compare)
     resolved = _resolve(plan, choices, duration)
     path = output or _default_output(resolved.plan.name)
     kept = f"what was measured can be read: vmjitter report {path}"
@@ -154,7 +185,33 @@ def run(
         measure = sim.run_plan if resolved.plan.bench is Bench.SIM else local.run_plan
         measure(resolved, path, say=live.say, report=live.report)
         live.say("figures")
-    report_cmd.finish_run(path, as_json=as_json)
+    finish = report_cmd.finish_run if compare is None else compare_cmd.finish_comparison
+    finish(path, as_json=as_json)
+
+
+def _comparing(choices: Choices, compare: str) -> Choices:
+    """The choices that measure two scenarios in turn."""
+    flag = f"--compare {compare}"
+    names = [name.strip() for name in compare.split(",")]
+    if len(names) != 2 or names[0] == names[1] or not all(names):
+        raise UsageError(
+            f"{flag}: two different scenarios are compared", hint="write --compare BEFORE,AFTER"
+        )
+    if choices.only:
+        raise UsageError("--compare and --only exclude each other", hint="leave --only out")
+    rounds = choices.flags.get("plan.rounds", Value(MIN_TRIALS, "--compare"))
+    if isinstance(rounds.raw, int) and rounds.raw < MIN_TRIALS:
+        raise UsageError(
+            f"--rounds {rounds.raw}: so few trials cannot show a difference, however large it is",
+            hint=f"measure at least {MIN_TRIALS} of each; {MIN_TRIALS} is the default",
+        )
+    pair = Value(names, "--compare")
+    return dataclasses.replace(
+        choices,
+        flags={**choices.flags, "plan.rounds": rounds, "plan.pair": pair},
+        only=names,
+        only_flag="--compare",
+    )
 
 
 def _resolve(plan: str, choices: Choices, duration: str | None) -> Resolved:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Iterable
 from enum import StrEnum
 from pathlib import Path
@@ -37,6 +38,22 @@ def duration(value: object) -> Ns:
 def optional_duration(value: object) -> Ns | None:
     """A duration, or an empty text for none."""
     return duration(value) if value != "" else None
+
+
+def number(value: object) -> float:
+    """A number such as 95 or "0.5"; infinities and "nan" are none."""
+    try:
+        parsed = float(value) if isinstance(value, int | float | str) else math.nan
+    except ValueError:
+        parsed = math.nan
+    if isinstance(value, bool) or not math.isfinite(parsed):
+        raise UsageError(f"{value!r} is not a number")
+    return parsed
+
+
+def optional_number(value: object) -> float | None:
+    """A number, or an empty text for none."""
+    return number(value) if value != "" else None
 
 
 def size(value: object) -> int:

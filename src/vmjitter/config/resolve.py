@@ -21,6 +21,7 @@ from vmjitter.config.sources import (
 )
 from vmjitter.errors import UsageError
 from vmjitter.loads.catalog import LOADS
+from vmjitter.model.judge import Target, checked
 from vmjitter.model.plan import (
     Disk,
     GuestSpec,
@@ -42,12 +43,14 @@ class Choices:
     Attributes:
         flags: by key, with the flag's own name as source.
         only: the scenarios to measure, in the plan's order; empty means all.
+        only_flag: the flag that chose them.
     """
 
     environ: Mapping[str, str] = field(default_factory=dict)
     assignments: Sequence[str] = ()
     flags: Mapping[str, Value] = field(default_factory=dict)
     only: Sequence[str] = ()
+    only_flag: str = "--only"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +73,7 @@ def resolve(name: str, choices: Choices) -> Resolved:
     known = all_settings(scenarios)
     values = _layered(known, from_plan, choices)
     parsed = {key: _parse(key, value, known[key].parse) for key, value in values.items()}
-    plan = _plan(path.stem, parsed, _chosen(scenarios, choices.only))
+    plan = _plan(path.stem, parsed, _chosen(scenarios, choices))
     _check(plan)
     return Resolved(plan=plan, toml=_as_toml(path.stem, values, plan))
 
@@ -122,11 +125,13 @@ def _parse(key: str, value: Value, parse: Any) -> Any:  # noqa: ANN401 - the tab
         raise UsageError(f"{value.source}: {key}: {error.message}", hint=error.hint) from error
 
 
-def _chosen(scenarios: Sequence[str], only: Sequence[str]) -> tuple[str, ...]:
+def _chosen(scenarios: Sequence[str], choices: Choices) -> tuple[str, ...]:
+    only = choices.only
     for name in only:
         if name not in scenarios:
             raise UsageError(
-                f"--only {name}: the plan has no such scenario", hint=nearest(name, scenarios)
+                f"{choices.only_flag} {name}: the plan has no such scenario",
+                hint=nearest(name, scenarios),
             )
     return tuple(name for name in scenarios if not only or name in only)
 
@@ -136,7 +141,7 @@ def _plan(name: str, parsed: Mapping[str, Any], scenarios: Sequence[str]) -> Pla
     return Plan(
         name=name,
         title=parsed["plan.title"],
-        deadline_ns=parsed["judge.deadline"],
+        target=_target(parsed),
         disk_bytes=parsed["disk.size"],
         probe=ProbeSpec(
             period_ns=parsed["probe.period"],
@@ -151,6 +156,17 @@ def _plan(name: str, parsed: Mapping[str, Any], scenarios: Sequence[str]) -> Pla
         wire=WireSpec(delay_ns=parsed["wire.delay"]),
         bench=parsed["bench.name"],
         sim=_sim(parsed),
+        rounds=parsed["plan.rounds"],
+    )
+
+
+def _target(parsed: Mapping[str, Any]) -> Target:
+    return checked(
+        Target(
+            deadline_ns=parsed["judge.deadline"],
+            max_misses_per_hour=parsed["judge.max_misses_per_hour"],
+            confidence_percent=parsed["judge.confidence"],
+        )
     )
 
 

@@ -57,7 +57,10 @@ WIRE_SETTINGS: Final[tuple[Setting, ...]] = (
 SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("plan.title", parse.text, "", "what the plan is for, one line"),
     Setting("plan.pair", parse.texts, [], "two scenarios for the before/after figure"),
+    Setting("plan.rounds", parse.integer(0, 1000), 0, "trials of each, in turn (ABBA); 0: one"),
     Setting("judge.deadline", parse.optional_duration, "", "a later wake-up is a miss"),
+    Setting("judge.max_misses_per_hour", parse.optional_number, "", "allowed; empty: any fails"),
+    Setting("judge.confidence", parse.number, 95, "percent, of every bound, one-sided"),
     Setting("probe.period", parse.duration, "1ms", "distance of two planned wake-ups"),
     Setting("probe.loops", parse.integer(1, _MAX_LOOPS), 240_000, "activations per scenario"),
     Setting("probe.policy", parse.choice(Policy), "fifo", "fifo, rr or other"),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from vmjitter.model.judge import Target
 from vmjitter.model.sim import Bench, SimSpec
 from vmjitter.units import Ns
 
@@ -131,20 +132,33 @@ class Scenario:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Turn:
+    """One trial of a plan.
+
+    Attributes:
+        round: counts from 1 where scenarios are measured several times; else 0.
+    """
+
+    scenario: Scenario
+    round: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """Everything that a run needs to know.
 
     Attributes:
-        deadline_ns: a later wake-up is a miss; None when no deadline was given.
+        target: what the measurement is held against, fixed before it.
         disk_dir: where the scratch disk's image and the host's own disk loads are; None means the
             trial's directory.
         pair: the two scenarios that the before/after figure shows, or None.
+        rounds: how often each scenario is measured, in turn; 0: once, and not for a comparison.
         sim: used with the bench SIM.
     """
 
     name: str
     title: str
-    deadline_ns: Ns | None
+    target: Target
     disk_bytes: int
     disk_dir: Path | None
     wire: WireSpec
@@ -154,3 +168,19 @@ class Plan:
     pair: tuple[str, str] | None
     bench: Bench
     sim: SimSpec
+    rounds: int = 0
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """Its trials in the order of their measurement.
+
+        In every other round the order of the scenarios is reversed (ABBA), so that a steady
+        change of the machine over time falls on all of them alike.
+        """
+        if not self.rounds:
+            return tuple(Turn(scenario=scenario, round=0) for scenario in self.scenarios)
+        return tuple(
+            Turn(scenario=scenario, round=number)
+            for number in range(1, self.rounds + 1)
+            for scenario in (self.scenarios if number % 2 else self.scenarios[::-1])
+        )

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+from collections.abc import Mapping
+from enum import Enum
+from fractions import Fraction
 from typing import Final
+
+import numpy as np
 
 from vmjitter.model.run import ClockOffset, LoadResult, TrialStatus
 from vmjitter.report.result import RunResult, TrialResult
@@ -18,7 +24,7 @@ Json = dict[str, object]
 
 def to_json(result: RunResult) -> str:
     """Show results as JSON text."""
-    return json.dumps(to_data(result), indent=2, ensure_ascii=False)
+    return json.dumps(to_data(result), indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def to_data(result: RunResult) -> Json:
@@ -33,7 +39,10 @@ def to_data(result: RunResult) -> Json:
         "created_utc": info.created_utc,
         "state": info.state.value,
         "exit_status": result.exit_status,
+        "verdict": result.outcome.value,
         "deadline_ns": info.deadline_ns,
+        "max_misses_per_hour": info.max_misses_per_hour,
+        "confidence_percent": info.confidence_percent,
         "pair": list(info.pair) if info.pair else None,
         "not_measured": list(result.not_measured),
         "notes": list(result.run.notes),
@@ -47,9 +56,12 @@ def to_data(result: RunResult) -> Json:
 
 def _trial(trial: TrialResult) -> Json:
     status, summary = trial.status, trial.summary
+    histogram, analysis = trial.trial.digest.histogram, trial.analysis
     return {
         "scenario": status.scenario,
+        "round": status.round,
         "title": status.title,
+        "verdict": plain(trial.verdict),
         "state": status.state.value,
         "valid": trial.valid,
         "incomplete": trial.incomplete,
@@ -67,18 +79,53 @@ def _trial(trial: TrialResult) -> Json:
         "overruns": summary.overruns,
         "misses": summary.misses,
         "negative": summary.negative,
+        "overflow": histogram.overflow,
+        "resolution_ns": histogram.resolution_ns,
+        "lacks": sorted(lack.value for lack in trial.trial.lacks),
         "min_ns": summary.min_ns,
         "p50_ns": summary.p50_ns,
         "p99_ns": summary.p99_ns,
         "p999_ns": summary.p999_ns,
         "max_ns": summary.max_ns,
         "paper_max_ns": status.paper_max_ns,
+        "quantiles": plain(analysis.estimates),
+        "convergence": plain(analysis.convergence),
+        "stationarity": plain(analysis.stationarity),
+        "tail": plain(analysis.tail),
+        "periods": plain(analysis.periods),
         "loads": [_load(load) for load in status.loads],
         "clock": _clock(status),
         "knobs": [{**dataclasses.asdict(knob), "in_force": knob.in_force} for knob in status.knobs],
         "guest_facts": dict(status.guest_facts),
         "repeated": list(status.repeated),
     }
+
+
+def plain(value: object) -> object:
+    """Turn a record of the statistics into what `json.dumps` takes.
+
+    Fields keep their names; a fraction becomes a number, what is not finite null, an array a list.
+    """
+    if dataclasses.is_dataclass(value):
+        names = (field.name for field in dataclasses.fields(value))
+        return {name: plain(getattr(value, name)) for name in names}
+    match value:
+        case Mapping():
+            return {str(key): plain(item) for key, item in value.items()}
+        case tuple() | list() | frozenset() | np.ndarray():
+            return [plain(item) for item in value]
+        case Enum():
+            return value.value
+        case _:
+            return _number(value)
+
+
+def _number(value: object) -> object:
+    if isinstance(value, np.integer | np.bool_):
+        return value.item()
+    if isinstance(value, Fraction | float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return value
 
 
 def _load(load: LoadResult) -> Json:

@@ -8,8 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from vmjitter.model.run import TrialState, TrialStatus
-from vmjitter.stats.summary import Summary, summarize
+from vmjitter.model.judge import Target
+from vmjitter.model.run import RunInfo, TrialState, TrialStatus
+from vmjitter.report.analysis import Analysis
+from vmjitter.stats.summary import Summary, summary_of
+from vmjitter.stats.verdict import Outcome, Verdict
 from vmjitter.store.reader import Run, Trial
 from vmjitter.units import NS_PER_MS
 
@@ -19,20 +22,30 @@ EXIT_HOLDS = 0
 EXIT_MISSED = 3
 EXIT_INCONCLUSIVE = 4
 
+_STATUS = {
+    Outcome.PASS: EXIT_HOLDS,
+    Outcome.NONE: EXIT_HOLDS,
+    Outcome.FAIL: EXIT_MISSED,
+    Outcome.INCONCLUSIVE: EXIT_INCONCLUSIVE,
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrialResult:
     """One trial, judged.
 
     Attributes:
+        trial: what was stored of it.
+        analysis: what the statistics say of it, each part computed when it is asked for.
         reasons: why its figures must not be used; empty if nothing speaks against them.
         incomplete: it did not come to its end, or not every activation is stored.
         conditions: what every table and figure has to say beside the figures.
         notes: what could not be read, and what was strange.
     """
 
-    status: TrialStatus
+    trial: Trial
     summary: Summary
+    analysis: Analysis
     recorded: int
     loops: int
     period_ns: int
@@ -42,9 +55,25 @@ class TrialResult:
     notes: tuple[str, ...]
 
     @property
+    def status(self) -> TrialStatus:
+        """Its conditions and proofs."""
+        return self.trial.status
+
+    @property
     def scenario(self) -> str:
         """Name of the scenario."""
         return self.status.scenario
+
+    @property
+    def name(self) -> str:
+        """Name of the trial: the scenario, and the round if it is measured several times."""
+        number = self.status.round
+        return f"{self.scenario} #{number}" if number else self.scenario
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the deadline is held, and how sure that is."""
+        return self.analysis.verdict
 
     @property
     def valid(self) -> bool:
@@ -81,21 +110,30 @@ class RunResult:
         """Scenarios of the plan that have no trial."""
         return self.run.not_measured
 
+    @property
+    def target(self) -> Target:
+        """What it is held against."""
+        return target_of(self.run)
+
     @cached_property
-    def missed(self) -> tuple[TrialResult, ...]:
-        """Valid trials that missed the deadline."""
-        return tuple(trial for trial in self.trials if trial.valid and trial.summary.misses)
+    def outcome(self) -> Outcome:
+        """The verdict of the whole: the worst of its trials.
+
+        A failure in a sound trial stays one, whatever the other trials are like; a trial that is
+        invalid, incomplete or missing makes the rest inconclusive.
+        """
+        outcomes = {trial.verdict.outcome for trial in self.trials}
+        if Outcome.FAIL in outcomes:
+            return Outcome.FAIL
+        sound = self.trials and all(trial.valid for trial in self.trials)
+        if Outcome.INCONCLUSIVE in outcomes or not sound or self.not_measured:
+            return Outcome.INCONCLUSIVE
+        return Outcome.PASS if self.target.deadline_ns is not None else Outcome.NONE
 
     @property
     def exit_status(self) -> int:
-        """0: the deadline holds or none was given; 3: missed; 4: invalid or incomplete.
-
-        A miss that was seen in a sound trial stays a miss, whatever the other trials are like.
-        """
-        if self.missed:
-            return EXIT_MISSED
-        sound = self.trials and all(trial.valid for trial in self.trials)
-        return EXIT_HOLDS if sound and not self.not_measured else EXIT_INCONCLUSIVE
+        """0: the deadline holds or none was given; 3: missed; 4: inconclusive, see `outcome`."""
+        return _STATUS[self.outcome]
 
     def trial(self, scenario: str) -> TrialResult | None:
         """The result of a scenario, or None if there is none."""
@@ -109,19 +147,38 @@ def paper_text(value_ns: int) -> str:
 
 def judge(run: Run) -> RunResult:
     """Turn a stored run into its results."""
-    deadline_ns = run.info.deadline_ns
-    return RunResult(run=run, trials=tuple(_judge(trial, deadline_ns) for trial in run.trials))
+    target = target_of(run)
+    return RunResult(run=run, trials=tuple(_judge(trial, target) for trial in run.trials))
 
 
-def _judge(trial: Trial, deadline_ns: int | None) -> TrialResult:
-    summary = summarize(trial.latency_ns, deadline_ns=deadline_ns)
+def target_of(run: Run) -> Target:
+    """What a run is held against."""
+    return info_target(run.info)
+
+
+def info_target(info: RunInfo) -> Target:
+    """What a run is held against, from its head."""
+    return Target(
+        deadline_ns=info.deadline_ns,
+        max_misses_per_hour=info.max_misses_per_hour,
+        confidence_percent=info.confidence_percent,
+    )
+
+
+def _judge(trial: Trial, target: Target) -> TrialResult:
+    digest = trial.digest
+    overruns = digest.activations - digest.histogram.total
+    summary = summary_of(digest.histogram, overruns=overruns, deadline_ns=target.deadline_ns)
+    reasons = _reasons(trial, summary)
+    unfinished = ("it did not come to its end",) if trial.incomplete and not reasons else ()
     return TrialResult(
-        status=trial.status,
+        trial=trial,
         summary=summary,
+        analysis=Analysis(trial=trial, target=target, invalid=(*reasons, *unfinished)),
         recorded=trial.recorded,
         loops=trial.loops,
         period_ns=trial.period_ns,
-        reasons=_reasons(trial, summary),
+        reasons=reasons,
         incomplete=trial.incomplete,
         conditions=_conditions(trial.status),
         notes=trial.notes,

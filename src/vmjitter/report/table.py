@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -13,6 +13,7 @@ from rich.text import Text
 
 from vmjitter.model.run import KnobChange, LoadResult
 from vmjitter.report.result import RunResult, TrialResult, paper_text
+from vmjitter.report.verdict_text import finding_lines, verdict_block
 from vmjitter.stats.summary import upper_share
 from vmjitter.units import format_ns
 
@@ -27,25 +28,56 @@ _FEW_PERCENT = 0.95
 _NAME_COLUMNS = 24
 
 
-def print_report(console: Console, result: RunResult) -> None:
-    """Print everything that a run says, in the layout that the terminal has room for."""
+def print_report(console: Console, result: RunResult, *, details: bool = True) -> None:
+    """Print what a run says, in the layout that the terminal has room for.
+
+    Args:
+        console: where to.
+        result: the run.
+        details: also the conditions, loads and statistics of each trial; else only what is
+            unusual about it, so that four trials fit on a screen.
+    """
     room = console.options.update(width=10 * console.width)
     wide = Measurement.get(console, room, _framed(_table(result, wide=True))).maximum
-    console.print(render(result, wide=wide <= console.width))
+    console.print(render(result, wide=wide <= console.width, details=details))
 
 
-def render(result: RunResult, *, wide: bool) -> RenderableType:
-    """Lay out a run: head, table, remarks, and one paragraph per trial.
+def render(result: RunResult, *, wide: bool, details: bool = True) -> RenderableType:
+    """Lay out a run: head, table, verdict, remarks, and one paragraph per trial.
 
     Args:
         result: the run.
         wide: every figure has a column of its own; else two share one, above each other.
+        details: see `print_report`.
     """
     parts: list[RenderableType] = [_head(result), _framed(_table(result, wide=wide))]
+    verdict = verdict_block(result)
+    if verdict is not None:
+        parts += [verdict, Text()]
     parts += [Padding(text, (0, 1)) for text in _remarks(result)]
+    shared = {} if details else _shared_deviations(result)
+    parts += [Padding(text, (0, 1)) for text in _for_several(shared)]
     for trial in result.trials:
-        parts += [Text(), _details(trial)]
+        unusual = list(_unusual(trial, said=shared))
+        if details:
+            parts += [Text(), _details(trial, [*unusual, *_detail_lines(trial)])]
+        elif unusual:
+            parts += [Text(), _details(trial, unusual)]
     return Group(*parts)
+
+
+def _shared_deviations(result: RunResult) -> dict[str, list[str]]:
+    """Deviations that several trials have, with the names of the trials."""
+    found: dict[str, list[str]] = {}
+    for trial in result.trials:
+        for deviation in trial.status.deviations:
+            found.setdefault(deviation, []).append(trial.name)
+    return {deviation: names for deviation, names in found.items() if len(names) > 1}
+
+
+def _for_several(deviations: Mapping[str, list[str]]) -> Iterator[Text]:
+    for deviation, names in deviations.items():
+        yield Text(f"In {', '.join(names)}: {deviation}", _WARN)
 
 
 def _head(result: RunResult) -> RenderableType:
@@ -101,7 +133,7 @@ def _table(result: RunResult, *, wide: bool) -> Table:
 
 
 def _name_columns(result: RunResult) -> int:
-    names = [trial.scenario for trial in result.trials] + ["not measured"]
+    names = [trial.name for trial in result.trials] + ["not measured"]
     return min(_NAME_COLUMNS, max(map(len, names)))
 
 
@@ -138,7 +170,7 @@ def _stack(cells: dict[str, Text], group: Iterable[str]) -> Text:
 
 
 def _name(trial: TrialResult) -> Text:
-    name = Text(trial.scenario, _HEAD)
+    name = Text(trial.name, _HEAD)
     if trial.reasons:
         name.append(f"\n{_INVALID}", _BAD)
     elif trial.incomplete:
@@ -161,32 +193,11 @@ def _paper(value_ns: int | None) -> Text:
 def _remarks(result: RunResult) -> list[Text]:
     """What has to be known to read the table."""
     remarks = [
-        *(_deadline(result), _maximum(result), _legend(result), _pair(result)),
+        *(_maximum(result), _legend(result), _pair(result)),
         *(_tcg(result), _simulated(result)),
     ]
     notes = [Text(note, _WARN) for note in result.run.notes]
     return [remark for remark in remarks if remark] + notes
-
-
-def _deadline(result: RunResult) -> Text:
-    deadline_ns = result.run.info.deadline_ns
-    if deadline_ns is None:
-        return Text()
-    text = Text(f"Deadline {format_ns(deadline_ns)}: ")
-    if result.missed:
-        text.append(f"missed by {_names(result.missed)}", _BAD)
-    elif any(trial.valid for trial in result.trials):
-        text.append("not missed by any valid trial")
-    else:
-        text.append("no verdict, because no trial is valid", _WARN)
-    others = [trial for trial in result.trials if trial.summary.misses and not trial.valid]
-    if others:
-        text.append(f"; missed, but not valid or not complete: {_names(others)}", _WARN)
-    return text
-
-
-def _names(trials: Iterable[TrialResult]) -> str:
-    return ", ".join(trial.scenario for trial in trials)
 
 
 def _maximum(result: RunResult) -> Text:
@@ -263,18 +274,19 @@ def _simulated(result: RunResult) -> Text:
     )
 
 
-def _details(trial: TrialResult) -> RenderableType:
+def _details(trial: TrialResult, lines: Iterable[tuple[str, Text]]) -> RenderableType:
     """What stands behind a row: title, soundness, conditions, loads, knobs."""
     grid = Table.grid(padding=(0, 2), expand=False)
     grid.add_column(no_wrap=True, style=_ASIDE, min_width=10)
     grid.add_column(overflow="fold")
-    for label, text in _detail_lines(trial):
+    for label, text in lines:
         grid.add_row(Text(label, f"not dim {_BAD}" if label == _INVALID else ""), text)
-    heading = Text.assemble((trial.scenario, _HEAD), f"  {trial.status.title}")
+    heading = Text.assemble((trial.name, _HEAD), f"  {trial.status.title}")
     return Group(Padding(heading, (0, 1)), Padding(grid, (0, 1, 0, 3)))
 
 
-def _detail_lines(trial: TrialResult) -> Iterable[tuple[str, Text]]:
+def _unusual(trial: TrialResult, *, said: Container[str] = ()) -> Iterable[tuple[str, Text]]:
+    """What a reader of the table must not overlook; without deviations that were said before."""
     for reason in trial.reasons:
         yield _INVALID, Text(reason, _BAD)
     if trial.incomplete:
@@ -282,14 +294,25 @@ def _detail_lines(trial: TrialResult) -> Iterable[tuple[str, Text]]:
         yield "state", Text(f"{trial.incomplete_text}{'; ' if error else ''}{error}", _WARN)
     if trial.summary.negative:
         yield "early", Text(f"{trial.summary.negative} wake-ups before their time", _WARN)
-    for condition in trial.conditions:
-        yield "condition", Text(condition)
     for reason in trial.status.repeated:
         yield "repeated", Text(f"measured again from its start; {reason}", _WARN)
     for deviation in trial.status.deviations:
-        yield "deviation", Text(deviation, _WARN)
+        if deviation not in said:
+            yield "deviation", Text(deviation, _WARN)
     for note in trial.notes:
         yield "note", Text(note, _WARN)
+    overflow = trial.trial.digest.histogram.overflow
+    if overflow:
+        yield "overflow", Text(f"{overflow} wake-ups beyond the last bin of the source", _WARN)
+    if trial.trial.lacks:
+        lacks = ", ".join(sorted(lack.value for lack in trial.trial.lacks))
+        yield "not told", Text(f"the source does not tell {lacks}", _WARN)
+
+
+def _detail_lines(trial: TrialResult) -> Iterable[tuple[str, Text]]:
+    yield from finding_lines(trial)
+    for condition in trial.conditions:
+        yield "condition", Text(condition)
     for side, loads in _sides(trial.status.loads).items():
         yield f"{side} loads", Text(", ").join(_load(load) for load in loads)
     for knobs in _alike(trial.status.knobs):

@@ -18,6 +18,7 @@ class Progress:
         rates: operations in the last whole second, by load.
         speed: seconds of the guest's world per second of ours, below 1 in a simulated host; 0 if
             not known yet.
+        round: of its scenario, see `vmjitter.model.plan.Turn`.
     """
 
     scenario: str
@@ -31,6 +32,12 @@ class Progress:
     elapsed_ns: int = 0
     rates: Mapping[str, float] = field(default_factory=dict)
     speed: float = 1.0
+    round: int = 0
+
+    @property
+    def name(self) -> str:
+        """The scenario, and its round where there are several."""
+        return f"{self.scenario} #{self.round}" if self.round else self.scenario
 
     @property
     def remaining_ns(self) -> int:

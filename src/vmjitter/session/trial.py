@@ -10,7 +10,7 @@ from vmjitter.effects.clock import utc_now
 from vmjitter.effects.scratch import anonymous_memory
 from vmjitter.errors import VmjitterError
 from vmjitter.guest.shm import SHM_BYTES, SharedMemory
-from vmjitter.model.plan import Plan, Scenario, Where
+from vmjitter.model.plan import Plan, Turn, Where
 from vmjitter.model.run import TrialState, TrialStatus
 from vmjitter.session.context import Guest, TrialContext
 from vmjitter.session.guest_trial import measure_in_guest
@@ -29,6 +29,7 @@ class Setting:
         guest: image and accelerator; None if no scenario needs a guest.
         conditions: what every table and figure has to say beside the figures of all trials.
         repeated: why trials are measured again, see `TrialStatus`.
+        round: of a trial that was begun elsewhere, see `Turn`; 0 to go by the turn itself.
     """
 
     plan: Plan
@@ -37,10 +38,12 @@ class Setting:
     report: Report
     conditions: tuple[str, ...] = ()
     repeated: tuple[str, ...] = ()
+    round: int = 0
 
 
-def first_status(plan: Plan, scenario: Scenario) -> TrialStatus:
+def first_status(plan: Plan, turn: Turn) -> TrialStatus:
     """The status of a trial that has not begun."""
+    scenario = turn.scenario
     return TrialStatus(
         scenario=scenario.name,
         title=scenario.title,
@@ -49,18 +52,20 @@ def first_status(plan: Plan, scenario: Scenario) -> TrialStatus:
         period_ns=plan.probe.period_ns,
         where=scenario.where.value,
         paper_max_ns=scenario.paper_max_ns,
+        round=turn.round,
     )
 
 
-def run_trial(setting: Setting, index: int, scenario: Scenario) -> TrialStatus:
+def run_trial(setting: Setting, index: int, turn: Turn) -> TrialStatus:
     """Measure one scenario into its own directory and return its final status.
 
     Raises:
         VmjitterError: it failed; the status on disk says why and what was measured is there.
         KeyboardInterrupt: likewise, with the state "interrupted".
     """
+    turn = dataclasses.replace(turn, round=turn.round or setting.round)
     status = dataclasses.replace(
-        first_status(setting.plan, scenario),
+        first_status(setting.plan, turn),
         state=TrialState.RUNNING,
         started_utc=_now(),
         repeated=setting.repeated,
@@ -68,7 +73,7 @@ def run_trial(setting: Setting, index: int, scenario: Scenario) -> TrialStatus:
     with setting.run.start_trial(index, status) as writer:
         outcome = Outcome(conditions=list(setting.conditions))
         try:
-            _measure(setting, scenario, writer, outcome, status)
+            _measure(setting, turn, writer, outcome, status)
         except BaseException as error:
             state = TrialState.INTERRUPTED
             if isinstance(error, VmjitterError):
@@ -81,11 +86,12 @@ def run_trial(setting: Setting, index: int, scenario: Scenario) -> TrialStatus:
 
 def _measure(
     setting: Setting,
-    scenario: Scenario,
+    turn: Turn,
     writer: TrialWriter,
     outcome: Outcome,
     status: TrialStatus,
 ) -> None:
+    scenario = turn.scenario
     with ExitStack() as stack:
         shm_fd = stack.enter_context(anonymous_memory(SHM_BYTES))
         shm = stack.enter_context(SharedMemory(shm_fd))
@@ -97,7 +103,7 @@ def _measure(
             shm_fd=shm_fd,
             writer=writer,
             outcome=outcome,
-            report=setting.report,
+            report=lambda progress: setting.report(dataclasses.replace(progress, round=turn.round)),
             publish=lambda: writer.write_status(outcome.fill(status)),
         )
         if scenario.where is Where.HOST:

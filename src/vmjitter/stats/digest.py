@@ -129,89 +129,159 @@ def digest_of(
 
 
 class _Builder:
-    """Digests chunk by chunk."""
+    """Digests chunk by chunk, with as few passes over the samples as there can be."""
 
     def __init__(self, size: int, deadline_ns: int | None) -> None:
-        self._size = size
         self._deadline_ns = deadline_ns
         self._histogram = HistogramBuilder()
         self._count = 0
-        self._rest = _NO_PLACES
-        self._blocks: list[Int64s] = []
-        self._peaks = np.empty((2, 0), np.int64)
-        self._records: list[Int64s] = []
         self._highest = MISSED
+        self._blocks = _BlockBuilder(size)
+        self._peaks = _PeakBuilder()
+        self._records: list[Int64s] = []
         self._missed: list[Int64s] = []
-        self._late: list[Int64s] = []
+        self._misses: list[Int64s] = []
 
     def add(self, chunk: Int64s) -> None:
-        missed = np.flatnonzero(chunk == MISSED)
-        self._histogram.add(np.delete(chunk, missed) if len(missed) else chunk)
+        if not len(chunk):
+            return
+        chunk = np.ascontiguousarray(chunk)  # a column of records is not
+        missed = self._histogram.add(chunk)
+        highest = int(chunk.max())
+        misses = self._misses_of(chunk, highest, missed)
         self._missed.append(missed + self._count)
-        if self._deadline_ns is not None:
-            self._late.append(np.flatnonzero(chunk > self._deadline_ns) + self._count)
-        self._add_peaks(chunk)
-        self._add_records(chunk)
+        self._misses.append(misses + self._count)
+        self._blocks.add(chunk, missed, misses)
+        self._peaks.add(chunk, highest)
+        if highest > self._highest:
+            self._add_records(chunk)
         self._count += len(chunk)
-        whole = np.concatenate([self._rest, chunk]) if len(self._rest) else chunk
-        cut = len(whole) // self._size * self._size
-        self._add_blocks(whole[:cut].reshape(-1, self._size))
-        self._rest = whole[cut:].copy()
 
-    def _add_peaks(self, chunk: Int64s) -> None:
-        full = self._peaks.shape[1] >= PEAKS
-        above = np.flatnonzero(chunk > (self._peaks[1].min() if full else MISSED))
-        found = np.stack([above + self._count, chunk[above]])
-        both = np.concatenate([self._peaks, found], axis=1)
-        if both.shape[1] > PEAKS:
-            # The earlier one of two equal latencies stays, whatever the chunks are.
-            order = np.lexsort((both[0], -both[1]))[:PEAKS]
-            both = both[:, np.sort(order)]
-        self._peaks = both
+    def _misses_of(self, chunk: Int64s, highest: int, missed: Int64s) -> Int64s:
+        if self._deadline_ns is None or highest <= self._deadline_ns:
+            return missed
+        late = np.flatnonzero(chunk > self._deadline_ns)
+        return np.sort(np.concatenate([missed, late])) if len(missed) else late
 
     def _add_records(self, chunk: Int64s) -> None:
-        if not len(chunk) or int(chunk.max()) <= self._highest:
-            return
-        running = np.maximum.accumulate(chunk)
+        place = np.flatnonzero(chunk > self._highest)
+        running = np.maximum.accumulate(chunk[place])
         before = np.concatenate([[self._highest], running[:-1]])  # a difference could overflow
-        grown = np.flatnonzero(running > before)
-        self._records.append(np.stack([grown + self._count, running[grown]]))
+        grown = running > before
+        self._records.append(np.stack([place[grown] + self._count, running[grown]]))
         self._highest = int(running[-1])
 
-    def _add_blocks(self, rows: Int64s) -> None:
-        if not rows.size:
-            return
-        missed = rows == MISSED
-        overruns = missed.sum(axis=1)
-        late = 0 if self._deadline_ns is None else (rows > self._deadline_ns).sum(axis=1)
-        if overruns.any():
-            low = np.where(missed, np.iinfo(np.int64).max, rows).min(axis=1)
-            low = np.where(overruns == rows.shape[1], MISSED, low)
-        else:
-            low = rows.min(axis=1)
-        self._blocks.append(np.stack([low, rows.max(axis=1), overruns + late, overruns]))
-
     def build(self, period_ns: int) -> Digest:
-        if len(self._rest):
-            self._add_blocks(self._rest.reshape(1, -1))
-        table = np.concatenate([np.empty((4, 0), np.int64), *self._blocks], axis=1)
-        low, high, misses, overruns = table.astype(np.int64)
         records = np.concatenate([np.empty((2, 0), np.int64), *self._records], axis=1)
-        missed = np.concatenate([_NO_PLACES, *self._missed])
-        late = np.concatenate([_NO_PLACES, *self._late])
-        histogram = self._histogram.build() if self._count else empty_histogram()
+        peak_index, peak_ns = self._peaks.build()
         return Digest(
             period_ns=period_ns,
             ordered=True,
             activations=self._count,
-            histogram=histogram,
-            blocks=Blocks(
-                size=self._size, min_ns=low, max_ns=high, misses=misses, overruns=overruns
-            ),
-            peak_index=self._peaks[0],
-            peak_ns=self._peaks[1],
+            histogram=self._histogram.build() if self._count else empty_histogram(),
+            blocks=self._blocks.build(),
+            peak_index=peak_index,
+            peak_ns=peak_ns,
             record_index=records[0].astype(np.int64),
             record_ns=records[1].astype(np.int64),
-            missed_index=missed,
-            miss_index=np.sort(np.concatenate([missed, late])),
+            missed_index=np.concatenate([_NO_PLACES, *self._missed]),
+            miss_index=np.concatenate([_NO_PLACES, *self._misses]),
+        )
+
+
+class _PeakBuilder:
+    """Keeps the `PEAKS` latest wake-ups, of equal ones the earlier."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._limit_ns = MISSED
+        self._kept: list[Int64s] = []
+        self._held = 0
+
+    def add(self, chunk: Int64s, highest: int) -> None:
+        if highest > self._limit_ns:
+            above = np.flatnonzero(chunk > self._limit_in(chunk))
+            self._kept.append(np.stack([above + self._count, chunk[above]]))
+            self._held += len(above)
+            if self._held > 2 * PEAKS:  # not each time: that costs more than it saves
+                self._cut()
+        self._count += len(chunk)
+
+    def _limit_in(self, chunk: Int64s) -> int:
+        """What is not above this is surely not among the latest."""
+        if self._limit_ns > MISSED or len(chunk) <= PEAKS:
+            return self._limit_ns
+        return max(MISSED, int(np.partition(chunk, -PEAKS)[-PEAKS]) - 1)
+
+    def _cut(self) -> None:
+        both = np.concatenate([np.empty((2, 0), np.int64), *self._kept], axis=1)
+        if both.shape[1] > PEAKS:
+            value = both[1]
+            self._limit_ns = int(np.partition(value, -PEAKS)[-PEAKS])
+            above = np.flatnonzero(value > self._limit_ns)
+            equal = np.flatnonzero(value == self._limit_ns)[: PEAKS - len(above)]
+            both = both[:, np.sort(np.concatenate([above, equal]))]
+        self._kept = [both]
+        self._held = both.shape[1]
+
+    def build(self) -> Int64s:
+        """Activations and latencies, one row each, in the order of the activations."""
+        self._cut()
+        return self._kept[0]
+
+
+class _BlockBuilder:
+    """The extremes and misses of each block, from pieces: a chunk may end within a block."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._count = 0
+        self._scratch = _NO_PLACES
+        self._pieces: list[Int64s] = []
+
+    def add(self, chunk: Int64s, missed: Int64s, misses: Int64s) -> None:
+        """Add a chunk.
+
+        Args:
+            chunk: latencies, at least one.
+            missed: places of the missed activations in it; ``misses``: of all misses.
+        """
+        first = self._count // self._size
+        starts = np.arange(first * self._size - self._count, len(chunk), self._size)
+        starts[0] = 0
+        high = np.maximum.reduceat(chunk, starts)
+        low = np.minimum.reduceat(self._without(chunk, missed), starts)
+        counts = [
+            np.bincount((places + self._count) // self._size - first, minlength=len(starts))
+            for places in (misses, missed)
+        ]
+        number = np.arange(first, first + len(starts))
+        self._pieces.append(np.stack([number, low, high, *counts]))
+        self._count += len(chunk)
+
+    def _without(self, chunk: Int64s, missed: Int64s) -> Int64s:
+        """The chunk for a minimum: what was missed is later than everything."""
+        if not len(missed):
+            return chunk
+        if len(self._scratch) < len(chunk):
+            self._scratch = np.empty(len(chunk), np.int64)
+        awake = self._scratch[: len(chunk)]
+        np.copyto(awake, chunk)
+        awake[missed] = np.iinfo(np.int64).max
+        return awake
+
+    def build(self) -> Blocks:
+        """The blocks, in their order."""
+        pieces = np.concatenate([np.empty((5, 0), np.int64), *self._pieces], axis=1)
+        number, low, high, misses, overruns = pieces
+        starts = np.flatnonzero(np.diff(number, prepend=-1))
+        if len(starts):  # reduceat takes no empty list
+            low, high = np.minimum.reduceat(low, starts), np.maximum.reduceat(high, starts)
+            misses, overruns = np.add.reduceat(misses, starts), np.add.reduceat(overruns, starts)
+        return Blocks(
+            size=self._size,
+            min_ns=np.where(high == MISSED, MISSED, low),
+            max_ns=high,
+            misses=misses,
+            overruns=overruns,
         )

@@ -7,7 +7,6 @@ wake-ups; overruns are counted beside them and are misses of every deadline.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
@@ -15,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vmjitter.stats.histogram import MISSED
+from vmjitter.stats.histogram import MISSED, Histogram, histogram_of
 
 Latencies = NDArray[np.int64]
 
@@ -54,47 +53,43 @@ class Summary:
         return self.count + self.overruns
 
 
-def summarize(
-    latency_ns: Latencies, *, missed: int = MISSED, deadline_ns: int | None = None
-) -> Summary:
+def summarize(latency_ns: Latencies, *, deadline_ns: int | None = None) -> Summary:
     """Summarise the latencies of one trial, in any order.
 
     Args:
-        latency_ns: one per activation, signed.
-        missed: value that stands for a missed activation.
+        latency_ns: one per activation, signed; `MISSED` for a missed activation.
         deadline_ns: a wake-up later than this is a miss.
     """
-    awake = latency_ns[latency_ns != missed]
-    overruns = len(latency_ns) - len(awake)
-    p50, p99, p999 = quantiles(awake, (P50, P99, P999))
-    late = 0 if deadline_ns is None else int(np.count_nonzero(awake > deadline_ns))
+    overruns = int(np.count_nonzero(latency_ns == MISSED))
+    return summary_of(histogram_of(latency_ns), overruns=overruns, deadline_ns=deadline_ns)
+
+
+def summary_of(histogram: Histogram, *, overruns: int, deadline_ns: int | None = None) -> Summary:
+    """Summarise a histogram; where it is in bins, a quantile is the lower edge of its bin."""
+    late = 0 if deadline_ns is None else histogram.late(deadline_ns).surely
     return Summary(
-        count=len(awake),
+        count=histogram.total,
         overruns=overruns,
-        min_ns=int(awake.min()) if len(awake) else None,
-        p50_ns=p50,
-        p99_ns=p99,
-        p999_ns=p999,
-        max_ns=int(awake.max()) if len(awake) else None,
-        negative=int(np.count_nonzero(awake < 0)),
+        min_ns=histogram.min_ns,
+        p50_ns=quantile(histogram, P50),
+        p99_ns=quantile(histogram, P99),
+        p999_ns=quantile(histogram, P999),
+        max_ns=histogram.max_ns,
+        negative=histogram.negative,
         misses=None if deadline_ns is None else late + overruns,
     )
 
 
-def quantiles(latency_ns: Latencies, shares: Sequence[Fraction]) -> list[int | None]:
-    """Nearest-rank quantiles: the smallest latency that at least that share does not exceed.
+def quantile(histogram: Histogram, share: Fraction) -> int | None:
+    """The nearest-rank quantile: the smallest latency that at least that share does not exceed.
 
     Exact, because a rank is computed in whole numbers and a latency is never interpolated.
-    None for a share that too few latencies support.
+    None for a share that too few latencies support, or one that lies among the overflow.
     """
-    count = len(latency_ns)
-    ranks = [-(-share.numerator * count // share.denominator) for share in shares]
-    wanted = sorted({rank - 1 for rank in ranks if rank > 0})
-    ordered = np.partition(latency_ns, wanted) if wanted else latency_ns
-    return [
-        int(ordered[rank - 1]) if supported(share, count) else None
-        for share, rank in zip(shares, ranks, strict=True)
-    ]
+    if not supported(share, histogram.total):
+        return None
+    found = histogram.quantile(share)
+    return None if found is None or found.at_least else found.value_ns
 
 
 def supported(share: Fraction, count: int) -> bool:

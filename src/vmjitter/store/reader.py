@@ -131,10 +131,10 @@ def read_run(path: Path, target: Target | None = None) -> Run:
     Raises:
         DataError: this is no run directory, or one of a newer format.
     """
-    info = _read_info(path)
-    if target is not None:
-        info = dataclasses.replace(info, **dataclasses.asdict(target))
+    info = read_info(path)
     notes: list[str] = []
+    if target is not None:
+        info = _retarget(info, target, notes)
     return Run(
         path=path,
         info=info,
@@ -166,7 +166,17 @@ def read_status(path: Path) -> TrialStatus:
     return _structure(_read_json(path), TrialStatus, path)
 
 
-def _read_info(path: Path) -> RunInfo:
+def is_run(path: Path) -> bool:
+    """Whether this is a run directory."""
+    return (path / RUN_FILE).is_file()
+
+
+def read_info(path: Path) -> RunInfo:
+    """Read the head of a run directory.
+
+    Raises:
+        DataError: this is no run directory, or one of a newer format.
+    """
     file = path / RUN_FILE
     if not path.is_dir() or not file.exists():
         raise DataError(
@@ -182,6 +192,13 @@ def _read_info(path: Path) -> RunInfo:
         )
     info = _structure(data, RunInfo, file)
     return _interrupted(info)
+
+
+def _retarget(info: RunInfo, target: Target, notes: list[str]) -> RunInfo:
+    changed = dataclasses.replace(info, **dataclasses.asdict(target))
+    if changed != info:
+        notes.append("deadline, allowed misses or confidence were set after the measurement")
+    return changed
 
 
 def _read_plan(file: Path, notes: list[str]) -> str:

@@ -1,0 +1,106 @@
+"use strict";
+/* Samples as they are stored in the page; see vmjitter.report.html.samples for the format. */
+const unpack = (() => {
+  const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;,=>?@^_`{|}~";
+  const DIGIT = new Uint8Array(128);
+  [...ALPHABET].forEach((letter, digit) => { DIGIT[letter.charCodeAt(0)] = digit; });
+
+  function bytesOf(text) {
+    const groups = Math.ceil(text.length / 5), pad = groups * 5 - text.length;
+    const bytes = new Uint8Array(groups * 4), words = new DataView(bytes.buffer);
+    for (let group = 0; group < groups; group++) {
+      let value = 0;
+      for (let place = group * 5; place < group * 5 + 5; place++) {
+        value = value * 85 + (place < text.length ? DIGIT[text.charCodeAt(place)] : 84);
+      }
+      words.setUint32(group * 4, value);
+    }
+    return bytes.subarray(0, bytes.length - pad);
+  }
+
+  async function inflated(bytes) {
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
+    return new Uint8Array(await new Response(stream).arrayBuffer());
+  }
+
+  /* Whole numbers up to 2^53 are exact in it; a missed activation is NaN. */
+  async function array(packed) {
+    const length = packed.length, planes = await inflated(bytesOf(packed.data));
+    if (planes.length !== length * packed.planes) throw new Error("the samples in this page are damaged");
+    const values = new Float64Array(length);
+    for (let plane = packed.planes - 1; plane >= 0; plane--) {
+      const from = plane * length;
+      for (let place = 0; place < length; place++) values[place] = values[place] * 256 + planes[from + place];
+    }
+    for (let place = 0; place < length; place++) {
+      values[place] = values[place] === 0 ? NaN : packed.base - 1 + values[place];
+    }
+    return values;
+  }
+
+  /* Every activation by itself. */
+  class Samples {
+    constructor(head, value) {
+      this.period = head.period_ns; this.count = head.count; this.size = 1; this.every = true;
+      this.value = value; this.worst = latest(value);
+    }
+    /* Extremes of the activations from..to-1, and where the latest of them is. */
+    extremes(from, to) {
+      let low = Infinity, high = -Infinity, at = -1;
+      for (let place = from; place < to; place++) {
+        const value = this.value[place];
+        if (value < low) low = value;
+        if (value > high) { high = value; at = place; }
+      }
+      return { low, high, at };
+    }
+    missed(from, to) {
+      let count = 0;
+      for (let place = from; place < to; place++) if (Number.isNaN(this.value[place])) count++;
+      return count;
+    }
+    known(place) { return this.value[place]; }
+  }
+
+  /* The extremes of blocks, and the latest wake-ups one by one. */
+  class Blocks {
+    constructor(head, parts) {
+      this.period = head.period_ns; this.count = head.count; this.size = head.size; this.every = false;
+      Object.assign(this, parts);
+      this.place = new Map(this.peakAt.map((at, index) => [at, this.peak[index]]));
+      this.worst = [...this.peakAt.keys()].sort((a, b) => this.peak[b] - this.peak[a] || a - b).map(i => this.peakAt[i]);
+    }
+    extremes(from, to) {
+      let low = Infinity, high = -Infinity, at = -1;
+      const last = Math.min(this.high.length, Math.ceil(to / this.size));
+      for (let block = Math.floor(from / this.size); block < last; block++) {
+        if (this.low[block] < low) low = this.low[block];
+        if (this.high[block] > high) { high = this.high[block]; at = block * this.size; }
+      }
+      return { low, high, at };
+    }
+    missed(from, to) {
+      let count = 0;
+      const last = Math.min(this.high.length, Math.ceil(to / this.size));
+      for (let block = Math.floor(from / this.size); block < last; block++) count += this.overruns[block];
+      return count;
+    }
+    /* undefined: this activation is not in the page by itself */
+    known(place) { return this.place.get(place); }
+  }
+
+  function latest(value) {
+    const order = Array.from({ length: value.length }, (_, place) => place).filter(place => !Number.isNaN(value[place]));
+    order.sort((a, b) => value[b] - value[a] || a - b);
+    return order.slice(0, 1000);
+  }
+
+  return async function (head) {
+    if (head.kind === "all") return new Samples(head, await array(head.value));
+    const [low, high, overruns, steps, peak] = await Promise.all(
+      [head.low, head.high, head.missed, head.peak_step, head.peak].map(array));
+    let at = 0;
+    const peakAt = Array.from(steps, step => (at += step));
+    return new Blocks(head, { low, high, overruns, peak, peakAt });
+  };
+})();
