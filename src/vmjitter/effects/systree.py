@@ -40,6 +40,11 @@ class SysTree:
         """Whether the file exists and we may read and write it."""
         return os.access(self.root / path.lstrip("/"), os.R_OK | os.W_OK)
 
+    def match(self, pattern: str) -> tuple[str, ...]:
+        """Sorted paths of what exists and matches; a star stands for any part of a name."""
+        found = self.root.glob(pattern.lstrip("/"))
+        return tuple(sorted(f"/{path.relative_to(self.root)}" for path in found))
+
     def names(self, path: str) -> tuple[str, ...]:
         """Sorted names in a directory; empty if it does not exist."""
         try:

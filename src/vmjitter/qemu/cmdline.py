@@ -18,7 +18,18 @@ USER_NET = ("10.0.2.0/24", "10.0.2.2", "10.0.2.15")
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """The virtual machine to start.  Paths are on the host, sizes in bytes."""
+    """The virtual machine to start.  Paths are on the host, sizes in bytes.
+
+    Attributes:
+        cpu_flags: of the CPU model, e.g. "+invtsc" or "pmu=off".
+        overcommit: words of ``-overcommit``, e.g. "cpu-pm=on".
+        globals: words of ``-global``, one each.
+        machine: further words of ``-machine``.
+        prealloc: touch all of the guest's memory at the start.
+        huge_page_bytes: size of the pages that back it; 0 for ordinary ones.
+        iothread: a thread of its own serves the disk; virtio only.
+        aio: how QEMU accesses the disk image: "threads", "native" or "io_uring".
+    """
 
     accel: Accel
     kernel: Path
@@ -30,6 +41,14 @@ class Machine:
     network: Network
     vhost: bool
     icount_shift: int | None = None
+    cpu_flags: tuple[str, ...] = ()
+    overcommit: tuple[str, ...] = ()
+    globals: tuple[str, ...] = ()
+    machine: tuple[str, ...] = ()
+    prealloc: bool = False
+    huge_page_bytes: int = 0
+    iothread: bool = False
+    aio: str = "threads"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,14 +95,28 @@ def _base(machine: Machine) -> tuple[str, ...]:
         *("-name", "vmjitter,debug-threads=on"),
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
         # i440fx, the machine of the paper's QEMU; USB would add a timer of its own
-        *("-machine", f"pc,accel={machine.accel.value},usb=off"),
-        *("-cpu", cpu, "-smp", str(machine.vcpus), "-m", f"{machine.memory_bytes >> 20}M"),
+        *("-machine", ",".join((f"pc,accel={machine.accel.value},usb=off", *machine.machine))),
+        *("-cpu", ",".join((cpu, *machine.cpu_flags)), "-smp", str(machine.vcpus)),
+        *_memory(machine),
+        *(word for each in machine.overcommit for word in ("-overcommit", each)),
+        *(word for each in machine.globals for word in ("-global", each)),
         *(
             ("-icount", f"shift={machine.icount_shift},sleep=off")
             if machine.icount_shift is not None
             else ()
         ),
     )
+
+
+def _memory(machine: Machine) -> tuple[str, ...]:
+    size = f"{machine.memory_bytes >> 20}M"
+    if not (machine.prealloc or machine.huge_page_bytes):
+        return ("-m", size)
+    words = [f"memory-backend-memfd,id=ram,size={size},share=off"]
+    words += ["prealloc=on"] if machine.prealloc else []
+    if machine.huge_page_bytes:
+        words += ["hugetlb=on", f"hugetlbsize={machine.huge_page_bytes >> 20}M"]
+    return ("-m", size, "-object", ",".join(words), "-machine", "memory-backend=ram")
 
 
 def _boot(machine: Machine) -> tuple[str, ...]:
@@ -118,12 +151,17 @@ def _disk(machine: Machine, resources: Resources) -> tuple[str, ...]:
         return ()
     device = {Disk.IDE: "ide-hd,bus=ide.0", Disk.VIRTIO: "virtio-blk-pci"}[machine.disk]
     direct = "on" if resources.direct else "off"
-    # threads: QEMU's native AIO works with O_DIRECT only
+    # QEMU's native AIO works with O_DIRECT only
+    aio = "threads" if machine.aio == "native" and not resources.direct else machine.aio
     file_node = (
         f"driver=file,node-name=file0,filename={_escape(resources.scratch_path)},"
-        f"cache.direct={direct},aio=threads"
+        f"cache.direct={direct},aio={aio}"
     )
+    iothread = machine.iothread and machine.disk is Disk.VIRTIO
+    device += ",iothread=io0" if iothread else ""
     return (
+        # without polling: on few CPUs it would take time from others
+        *(("-object", "iothread,id=io0,poll-max-ns=0") if iothread else ()),
         *("-blockdev", file_node),
         *("-blockdev", f"driver=raw,node-name=scratch,file=file0,cache.direct={direct}"),
         *("-device", f"{device},drive=scratch"),

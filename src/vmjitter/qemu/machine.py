@@ -133,6 +133,13 @@ class QemuMachine:
             raise CommandFailed(f"query-cpus-fast returned {cpus!r}")
         return {_integer(cpu, "cpu-index"): _integer(cpu, "thread-id") for cpu in cpus}
 
+    def iothreads(self) -> tuple[int, ...]:
+        """Thread ids of QEMU's I/O threads (QMP query-iothreads)."""
+        found = self.qmp.execute("query-iothreads")
+        if not isinstance(found, list):
+            raise CommandFailed(f"query-iothreads returned {found!r}")
+        return tuple(_integer(one, "thread-id") for one in found)
+
     def power_off(self) -> None:
         """End QEMU; what the guest has on its scratch disk is of no use to anybody.
 

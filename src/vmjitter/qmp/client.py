@@ -27,7 +27,7 @@ class Qmp:
         timeout_s: longest wait for the greeting and for any reply.
     """
 
-    def __init__(self, sock: socket.socket, *, timeout_s: float = 10.0) -> None:
+    def __init__(self, sock: socket.socket, *, timeout_s: float = 60.0) -> None:
         self._sock = sock
         self._timeout_s = timeout_s
         self._loop = asyncio.new_event_loop()

@@ -10,12 +10,11 @@ from typing import Final
 from vmjitter.effects.net import GUEST_ADDRESS
 from vmjitter.effects.process import split_cpus
 from vmjitter.effects.scratch import fd_path
-from vmjitter.errors import GuestLost, MissingCapability
+from vmjitter.errors import MissingCapability
 from vmjitter.guest.image import GuestImage
 from vmjitter.guest.shm import SHM_BYTES
 from vmjitter.loads.catalog import LOADS
 from vmjitter.model.plan import Accel, Disk, Network, Plan, Scenario
-from vmjitter.model.run import KnobChange
 from vmjitter.qemu.cmdline import USER_NET, Machine, Resources
 from vmjitter.qemu.machine import QemuMachine
 from vmjitter.session.context import Guest, TrialContext
@@ -30,8 +29,7 @@ from vmjitter.session.resources import (
     scratch_image,
     start_peer,
 )
-from vmjitter.tuning.knob import Target
-from vmjitter.tuning.knobs import KNOBS
+from vmjitter.session.tuning import Tuning
 
 TCG_CONDITION: Final = "TCG: software emulation, times are not those of a KVM host"
 KERNEL_ARGUMENTS: Final = (
@@ -75,11 +73,13 @@ def measure_in_guest(context: TrialContext) -> None:
     if context.guest is None:
         raise MissingCapability(f"no guest image for the scenario {scenario.name}")
     with ExitStack() as stack:
+        tuning = stack.enter_context(Tuning(plan, scenario, context.guest.accel, outcome))
+        tuning.host()
         held = stack.enter_context(_hold(context))
         peer = _start_peer(stack, context, held)
         context.report(_booting(plan, scenario, 0))
         with outcome.phases.phase("boot"):
-            machine = stack.enter_context(_start(context, context.guest, held))
+            machine = stack.enter_context(_start(context, context.guest, held, tuning))
             outcome.qemu_command = machine.argv
             _describe(context.guest, scenario, held, outcome)
             if cpus := _qemu_cpus(plan):
@@ -97,9 +97,9 @@ def measure_in_guest(context: TrialContext) -> None:
             side.prepare(scenario.disk, scenario.network)
             side.settle()
             outcome.guest_facts = side.facts()
-            outcome.knobs = _apply_knobs(scenario, machine, outcome)
+            tuning.running(machine)
         outcome.measured = Measurement(context, side).run()
-        outcome.knobs = _verify_knobs(outcome.knobs, machine)
+        tuning.verify()
         with outcome.phases.phase("power off"):
             machine.power_off()
 
@@ -131,7 +131,7 @@ def _start_peer(stack: ExitStack, context: TrialContext, held: _Held) -> str:
     return place.reached_at
 
 
-def _start(context: TrialContext, guest: Guest, held: _Held) -> QemuMachine:
+def _start(context: TrialContext, guest: Guest, held: _Held, tuning: Tuning) -> QemuMachine:
     resources = Resources(
         console_log=context.writer.console_log.absolute(),
         qmp_fd=-1,
@@ -146,7 +146,7 @@ def _start(context: TrialContext, guest: Guest, held: _Held) -> QemuMachine:
     fds = (context.shm_fd, held.scratch_fd, held.tap_fd, held.vhost_fd)
     image = guest.images[context.scenario.name]
     return QemuMachine(
-        machine_for(context.plan, context.scenario, image, guest.accel),
+        tuning.machine(machine_for(context.plan, context.scenario, image, guest.accel)),
         resources,
         shm=context.shm,
         inherit=[fd for fd in fds if fd is not None],
@@ -187,34 +187,6 @@ def _describe(guest: Guest, scenario: Scenario, held: _Held, outcome: Outcome) -
         outcome.conditions.append(f"virtio-net {vhost} vhost-net")
     if held.scratch_fd is not None and not held.direct:
         outcome.deviations.append("disk image through the page cache: no O_DIRECT here")
-
-
-def _apply_knobs(
-    scenario: Scenario, machine: QemuMachine, outcome: Outcome
-) -> tuple[KnobChange, ...]:
-    target = Target(qemu_pid=machine.child.pid)
-    changes: list[KnobChange] = []
-    for name in scenario.knobs:
-        try:
-            changes.extend(KNOBS[name].apply(target))
-        except MissingCapability as error:
-            outcome.deviations.append(f"without {name}: {error.message}; {error.hint}")
-    return tuple(changes)
-
-
-def _verify_knobs(changes: tuple[KnobChange, ...], machine: QemuMachine) -> tuple[KnobChange, ...]:
-    target = Target(qemu_pid=machine.child.pid)
-    try:
-        machine.check_alive()
-    except GuestLost:
-        return changes
-    return tuple(
-        verified
-        for name in dict.fromkeys(change.knob for change in changes)
-        for verified in KNOBS[name].verify(
-            target, tuple(change for change in changes if change.knob == name)
-        )
-    )
 
 
 def _booting(plan: Plan, scenario: Scenario, elapsed_ns: int) -> Progress:

@@ -15,12 +15,15 @@ class Change:
         place: where, in the words of the medium: a path, or a thread.
         wanted: the value.
         title: the place as a reader knows it; empty if it says so itself.
+        optional: the kernel may refuse it here and take it elsewhere, such as the CPUs of an
+            interrupt that it manages itself; then the others are changed all the same.
     """
 
     medium: str
     place: str
     wanted: str
     title: str = ""
+    optional: bool = False
 
 
 class Medium(Protocol):

@@ -180,3 +180,30 @@ class Journal:
             hint="the file says in plain words what was changed and what was there before: put "
             "these values back by hand, then remove it",
         )
+
+
+class Unwritten(Journal):
+    """A journal in memory, for changes that end with the guest or with QEMU anyway."""
+
+    def __init__(self) -> None:
+        super().__init__(Path())
+        self._lines: list[dict[str, object]] = []
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Nobody else knows of these changes."""
+        yield
+
+    def entries(self) -> tuple[Entry, ...]:
+        """See `Journal.entries`."""
+        found: dict[int, Entry] = {}
+        for line in self._lines:
+            self._take(line, found)
+        return tuple(found.values())
+
+    def clear(self) -> None:
+        """See `Journal.clear`."""
+        self._lines.clear()
+
+    def _append(self, line: dict[str, object]) -> None:
+        self._lines.append(line)

@@ -1,45 +1,306 @@
 """What every knob can do.
 
-A knob is applied to a running trial, read back, and read once more at the end, so that the result
-can prove that it was in force.
+A knob says what it wants, in one or more of five places; the `Tuner` does it, reads it back and
+takes it back.  In the order of application: the scenario's devices, the host before QEMU starts,
+QEMU's command line, QEMU's threads once the guest has booted, and the guest's own settings.
+Priorities come only after boot: a real-time vCPU on the CPU of QEMU's main loop would never boot.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
 
-from vmjitter.model.run import KnobChange
+from vmjitter.effects.systree import SysTree
+from vmjitter.effects.threads import Thread
+from vmjitter.model.plan import Accel, Scenario
+from vmjitter.qemu.cmdline import Machine
+from vmjitter.tuning.change import Change
+from vmjitter.tuning.media.thread import thread_place
+
+
+class Needs(StrEnum):
+    """What has to start again for a change to take effect."""
+
+    NOTHING = "nothing"
+    QEMU = "QEMU"
+    MODULE = "the module kvm, and so every guest"
+    GUEST = "the guest"
+    HOST = "the host"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """The machine that QEMU runs on, as a knob sees it.
+
+    Attributes:
+        guest_cpus: CPUs for QEMU's virtual CPUs.
+        other_cpus: CPUs for everything else; the same ones if there are no others.
+        accel: how QEMU will run the guest's instructions.
+        guest_bytes: memory of the guest.
+    """
+
+    tree: SysTree = field(default_factory=SysTree)
+    guest_cpus: frozenset[int]
+    other_cpus: frozenset[int]
+    accel: Accel = Accel.KVM
+    guest_bytes: int = 0
+
+    @property
+    def shared(self) -> bool:
+        """Whether the guest has no CPU of its own."""
+        return bool(self.guest_cpus & self.other_cpus)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What a knob may act on: the QEMU process of the trial."""
+    """A running QEMU.
 
-    qemu_pid: int
+    Attributes:
+        threads: all of its threads, those that serve vhost included.
+        vcpus: of its virtual CPUs, in their order.
+        iothreads: that serve a device each.
+        kernel_threads: threads of the kernel that work for it, such as ``vhost-PID`` before
+            Linux 6.4 and ``kvm-pit/PID``.
+    """
 
-
-class Knob(Protocol):
-    """One setting of the host or of QEMU."""
+    host: Host
+    pid: int
+    threads: tuple[Thread, ...]
+    vcpus: tuple[Thread, ...] = ()
+    iothreads: tuple[Thread, ...] = ()
+    kernel_threads: tuple[Thread, ...] = ()
 
     @property
-    def name(self) -> str:
-        """Its name, as plans and reports write it."""
+    def vhost(self) -> tuple[Thread, ...]:
+        """The threads that serve vhost: of QEMU since Linux 6.4, of the kernel before."""
+        every = (*self.threads, *self.kernel_threads)
+        return tuple(one for one in every if one.name.startswith("vhost-"))
 
-    @property
-    def effect(self) -> str:
-        """One sentence on what it changes."""
 
-    @property
-    def undo(self) -> str:
-        """How the previous state comes back, also after SIGKILL."""
+@dataclass(frozen=True, kw_only=True)
+class Knob:
+    """One setting; its members say nothing unless a knob overrides them.
 
-    def apply(self, target: Target) -> tuple[KnobChange, ...]:
-        """Set it and read it back.
+    Attributes:
+        name: as plans and reports write it.
+        effect: what it changes, a clause without a full stop.
+        needs: what has to start again; vmjitter does that itself for QEMU and its guest.
+        worth: what it is said to bring, with the source.
+        risk: what it may cost or break; empty if nothing is known.
+        undo: how the previous state comes back.
+    """
 
-        Raises:
-            MissingCapability: this user or this kernel may not; the hint says how to.
-        """
+    name: str
+    effect: str
+    needs: Needs = Needs.NOTHING
+    worth: str = ""
+    risk: str = ""
+    undo: str = "the value that was there before is written back, also after SIGKILL"
 
-    def verify(self, target: Target, changes: tuple[KnobChange, ...]) -> tuple[KnobChange, ...]:
-        """The same changes with ``after`` filled in from what is set now."""
+    def missing(self, host: Host) -> str:  # noqa: ARG002
+        """Why it cannot be used on this host; empty if it can."""
+        return ""
+
+    def on_scenario(self, scenario: Scenario) -> Scenario:
+        """The scenario with its devices changed."""
+        return scenario
+
+    def on_host(self, host: Host) -> tuple[Change, ...]:  # noqa: ARG002
+        """What it wants of the host before QEMU starts."""
+        return ()
+
+    def on_machine(self, machine: Machine, host: Host) -> Machine:  # noqa: ARG002
+        """The virtual machine with its command line changed."""
+        return machine
+
+    def on_threads(self, target: Target) -> tuple[Change, ...]:  # noqa: ARG002
+        """What it wants of QEMU's threads once the guest has booted."""
+        return ()
+
+    def on_guest(self) -> tuple[Change, ...]:
+        """What it wants of the guest's own settings; in the medium "guest-file"."""
+        return ()
+
+
+Value = str | Callable[[Host], str]
+"""A value, or how to find it for a host."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileKnob(Knob):
+    """A knob that is one or more files of the kernel.
+
+    Attributes:
+        files: pairs of a path, in which a star stands for any name, and the value.
+        absent: why there may be no such file.
+        optional: the kernel may refuse some of them.
+        unsupported: what the file holds where it cannot be set.
+    """
+
+    files: tuple[tuple[str, Value], ...]
+    absent: str
+    optional: bool = False
+    unsupported: tuple[str, ...] = ()
+
+    def missing(self, host: Host) -> str:
+        """See `Knob.missing`."""
+        if not self.on_host(host):
+            return f"{self.files[0][0]} does not exist: {self.absent}"
+        for change in self.on_host(host):
+            if (found := host.tree.read(change.place)) in self.unsupported:
+                return f"{change.place} is {found!r}: this machine has no such thing"
+            if not host.tree.usable(change.place):
+                return f"{change.place} cannot be written to; root can, outside of a container"
+        return ""
+
+    def on_host(self, host: Host) -> tuple[Change, ...]:
+        """See `Knob.on_host`."""
+        return tuple(
+            Change(
+                medium="file",
+                place=path,
+                wanted=value if isinstance(value, str) else value(host),
+                optional=self.optional,
+            )
+            for pattern, value in self.files
+            for path in host.tree.match(pattern)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchKnob(Knob):
+    """A knob that changes how QEMU is started.
+
+    Attributes:
+        shape: the virtual machine, changed; raises `MissingCapability` if it cannot be.
+        needs_kvm: without KVM there is nothing to change.
+    """
+
+    shape: Callable[[Machine], Machine]
+    needs_kvm: bool = False
+    needs: Needs = Needs.QEMU
+    undo: str = "ends with QEMU"
+
+    def missing(self, host: Host) -> str:
+        """See `Knob.missing`."""
+        if self.needs_kvm and host.accel is not Accel.KVM:
+            return "the guest does not run under KVM"
+        return ""
+
+    def on_machine(self, machine: Machine, host: Host) -> Machine:  # noqa: ARG002
+        """See `Knob.on_machine`."""
+        return self.shape(machine)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceKnob(Knob):
+    """A knob that changes the scenario's devices.
+
+    Attributes:
+        devices: the scenario, changed.
+    """
+
+    devices: Callable[[Scenario], Scenario]
+    needs: Needs = Needs.QEMU
+    undo: str = "ends with QEMU"
+
+    def on_scenario(self, scenario: Scenario) -> Scenario:
+        """See `Knob.on_scenario`."""
+        return self.devices(scenario)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuestKnob(Knob):
+    """A knob that is one or more files of the guest's kernel.
+
+    Attributes:
+        files: pairs of a path and the value.
+    """
+
+    files: tuple[tuple[str, str], ...]
+    undo: str = "ends with the guest"
+
+    def on_guest(self) -> tuple[Change, ...]:
+        """See `Knob.on_guest`."""
+        return tuple(
+            Change(medium="guest-file", place=path, wanted=value) for path, value in self.files
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModuleKnob(Knob):
+    """A knob that is an option of a module, which is read when the module is loaded.
+
+    Attributes:
+        module: its name.
+        parameter: name of the option.
+        value: as in ``modprobe.d``.
+        reads: what the file under /sys shows when it is in force.
+    """
+
+    module: str
+    parameter: str
+    value: str
+    reads: str
+    needs: Needs = Needs.MODULE
+    undo: str = "the file is removed, also after a restart; then the module is loaded again"
+
+    def missing(self, host: Host) -> str:
+        """See `Knob.missing`: it is there only if it is in force already."""
+        path = f"/sys/module/{self.module}/parameters/{self.parameter}"
+        found = host.tree.read(path)
+        if found is None:
+            return f"{path} does not exist: the module {self.module} is not loaded, or too old"
+        if found != self.reads:
+            return (
+                f"{path} is {found}, and is read only when the module is loaded: "
+                f"`vmjitter tune apply {self.name}`, then load {self.module} again or restart"
+            )
+        return ""
+
+    def on_host(self, host: Host) -> tuple[Change, ...]:
+        """See `Knob.on_host`; only where it is not in force yet."""
+        if not self.missing(host):
+            return ()
+        text = f"options {self.module} {self.parameter}={self.value}\n"
+        place = f"/etc/modprobe.d/vmjitter-{self.name}.conf"
+        return (Change(medium="drop-in", place=place, wanted=text),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThreadKnob(Knob):
+    """A knob that sets policy or CPUs of some of QEMU's threads.
+
+    Attributes:
+        medium: "policy" or "cpus".
+        choose: the threads and the value of each.
+        needs_own_cpu: it would starve QEMU's main loop, or itself, on a shared CPU.
+    """
+
+    medium: str
+    choose: Callable[[Target], Iterable[tuple[Thread, str]]]
+    needs_own_cpu: bool = True
+    undo: str = "threads of QEMU end with it; threads of the kernel get their value back"
+
+    def missing(self, host: Host) -> str:
+        """See `Knob.missing`."""
+        if self.needs_own_cpu and host.shared:
+            return (
+                "the guest has no CPU of its own; give it one with guest.host_cpus on a machine "
+                "with at least one more"
+            )
+        return ""
+
+    def on_threads(self, target: Target) -> tuple[Change, ...]:
+        """See `Knob.on_threads`."""
+        return tuple(
+            Change(
+                medium=self.medium,
+                place=thread_place(one),
+                wanted=value,
+                title=f"{one.name} ({one.tid})",
+            )
+            for one, value in self.choose(target)
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -53,11 +54,15 @@ class Tuner:
     Args:
         journal: where they are written down first.
         media: the places that there are, by name.
+
+    Attributes:
+        refused: optional changes that the kernel did not take, with its reason.
     """
 
     def __init__(self, journal: Journal, media: Mapping[str, Medium]) -> None:
         self._journal = journal
         self._media = media
+        self.refused: list[str] = []
         me = thread(os.getpid())
         self._owner = thread_place(me) if me is not None else str(os.getpid())
 
@@ -164,6 +169,9 @@ class Tuner:
             return None
         except OSError as error:
             self._journal.note(number, undone=How.UNCHANGED.value)
+            if change.optional:
+                self.refused.append(f"{title}: {error.strerror or error}")
+                return None
             raise _refused(knob, title, change.wanted, error) from error
         found = medium.read(change.place) or ""
         self._journal.note(number, found=found)
@@ -211,7 +219,10 @@ class Tuner:
 
 
 def _refused(knob: str, title: str, wanted: str, error: OSError) -> MissingCapability:
+    rights = error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}
     return MissingCapability(
         f"{knob}: {title} = {wanted} was refused: {error.strerror or error}",
-        hint="run as root; in a container the setting may belong to the host",
+        hint="run as root; in a container the setting may belong to the host"
+        if rights
+        else "this machine or its kernel does not support this value",
     )

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Process 1 of the simulated host: prepares the system, then does the job.
 # Python would ask for random numbers before there are any
-export PYTHONHASHSEED=0
+export PYTHONHASHSEED=0 VMJITTER_STATE_DIR=/run/vmjitter
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=vt100
 mount -t devtmpfs dev /dev
 echo "vmjitter: system disk found"

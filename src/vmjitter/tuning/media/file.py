@@ -30,14 +30,19 @@ class File:
         self.tree.write(place, value)
 
     def same(self, one: str, other: str) -> bool:
-        """Numbers are compared as numbers, bit masks without their leading zeros."""
-        return _plain(one) == _plain(other)
+        """See `Medium.same`."""
+        return same_value(one, other)
 
 
 def chosen(text: str) -> str:
     """The choice that is marked with brackets, or all of the text."""
     mark = re.search(r"\[(\S+)\]", text)
     return mark[1] if mark else text
+
+
+def same_value(one: str, other: str) -> bool:
+    """Whether two texts of a file mean the same: bit masks may have leading zeros."""
+    return _plain(one) == _plain(other)
 
 
 def _plain(text: str) -> str:
