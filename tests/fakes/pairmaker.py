@@ -28,11 +28,15 @@ knobs = ["qemu-fifo-max"]
 
 
 def turns(
-    order: Sequence[tuple[str, int]] = ABBA, *, wake_ups: int = 4000, **changes: object
+    order: Sequence[tuple[str, int]] = ABBA,
+    *,
+    wake_ups: int = 4000,
+    seed: int = 0,
+    **changes: object,
 ) -> list[TrialMaker]:
     """Trials in this order; those of "a" have a much later maximum, and nothing else."""
     made = []
-    for place, (scenario, number) in enumerate(order):
+    for place, (scenario, number) in enumerate(order, start=seed):
         fields: dict[str, object] = {
             "loops": wake_ups,
             "round": number,

@@ -25,9 +25,8 @@ HOST = {"cpu": "Testcore 9000", "kernel": "Linux version 6.12.0 (builder@host)"}
 def two_runs(tmp_path: Path, changes: dict[str, object], info: dict[str, object]) -> Compared:
     """The same scenario in two runs, the second one with changes; refused or compared."""
     before = paired_run(tmp_path / "old", turns(ONE, wake_ups=1000), host=HOST)
-    after = paired_run(
-        tmp_path / "new", turns(ONE, wake_ups=1000, **changes), **{"host": HOST, **info}
-    )
+    changed = turns(ONE, wake_ups=1000, **changes)  # type: ignore[arg-type]
+    after = paired_run(tmp_path / "new", changed, **{"host": HOST, **info})
     return compare_groups(group(before, "a"), group(after, "a"), PLAIN)
 
 

@@ -61,7 +61,7 @@ def test_worse_in_a_sentence(run: Path) -> None:
     assert "longer than with b: 9.00 ms instead of 703.50 µs" in shown
 
 
-def test_no_difference_is_no_proof_of_equality(run: Path, tmp_path: Path) -> None:
+def test_no_difference_is_no_proof_of_equality(tmp_path: Path) -> None:
     order = [("b", place) for place in range(1, 9)]
     trials = turns(order, wake_ups=1000)
     halves = [
@@ -223,7 +223,7 @@ def test_a_figure_of_two_trials_and_early_wake_ups(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_drawn(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be of the kind '.gif'") as caught:
+    with pytest.raises(UsageError, match=r"cannot be of the kind '\.gif'") as caught:
         draw_comparison(compared(run), tmp_path / "x.gif")
     assert ".svg" in caught.value.hint
     with pytest.raises(DataError, match="cannot write"):

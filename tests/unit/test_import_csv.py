@@ -47,7 +47,7 @@ def test_steps_of_the_last_digit_are_the_resolution() -> None:
     assert any("up to 9 ns more" in note for note in imported.notes)
 
 
-@settings(deadline=None)
+@settings(derandomize=True, deadline=None)
 @given(st.lists(st.integers(-(1 << 50), 1 << 50), min_size=1, max_size=50))
 def test_nanoseconds_are_exact(latency: list[int]) -> None:
     (series,) = read("latency_ns\n" + "".join(f"{value}\n" for value in latency)).series

@@ -163,7 +163,7 @@ def test_results_refused_with_reason_and_remedy(content: bytes, why: str) -> Non
     assert caught.value.hint
 
 
-@settings(deadline=None, max_examples=60)
+@settings(derandomize=True, deadline=None, max_examples=60)
 @given(
     latency=st.lists(st.integers(0, 80_000), min_size=30, max_size=60),
     period_us=st.integers(200, 5000),

@@ -130,6 +130,8 @@ WIDE = FILE.encode("utf-16")
         (FILE.encode(), "line 1: it has a document type"),
         (WIDE, "line 1: it has a document type"),
         (b"<rteval>&a;</rteval>", "undefined entity"),
+        (b'<?xml version="1.0" encoding="UTF-800"?><rteval/>', "line 1: its encoding cannot"),
+        (b'<?xml version="1.0" encoding="Shift-JIS"?><rteval/>', "line 1: its encoding cannot"),
         (b"<rteval>" * 100_000, "more than 64 elements within each other"),
         (CYCLICTEST.replace('index="17"', 'index="-7"').encode(), "index '-7'"),
         (CYCLICTEST.replace('value="80"', 'value="8e9"').encode(), "value '8e9'"),

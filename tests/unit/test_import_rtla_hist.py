@@ -183,6 +183,13 @@ def test_a_wake_up_that_only_the_analysis_has_is_added() -> None:
     assert any("7.08 ms" in note for note in thread.notes)
 
 
+def test_a_minimum_above_the_maximum_is_not_used() -> None:
+    series = small(SMALL.replace("5112", "   2")).series[1]
+    assert (series.histogram.min_ns, series.histogram.max_ns) == (4 * US, None)
+    assert Lack.EXTREMES in series.lacks
+    assert any("minimum 4 is above its maximum 2" in note for note in series.notes)
+
+
 def test_a_second_table_is_left_out() -> None:
     imported = small(SMALL + SMALL)
     assert [series.histogram.total for series in imported.series] == [18, 18]
@@ -199,6 +206,7 @@ def test_a_second_table_is_left_out() -> None:
             SMALL.replace("# Time unit is microseconds (us)\n", "").replace("min:  ", "mix:  "),
             "unit",
         ),
+        ("# Time unit is microseconds (us)\nover:\n", "no columns"),
         ("1 2\n3 4\n5 6\n7 8\n9 10\n11 12\n", "neither index nor names"),
     ],
 )

@@ -70,12 +70,14 @@ def fields(record: object) -> dict[str, object]:
     cuts=st.lists(st.integers(0, 80), max_size=20),
     deadline_ns=st.one_of(st.none(), st.integers(-60, 60)),
     kept=st.integers(1, 12),
+    rows=st.integers(1, 90),
 )
 def test_chunks_do_not_matter(
-    values: list[int], cuts: list[int], deadline_ns: int | None, kept: int
+    values: list[int], cuts: list[int], deadline_ns: int | None, kept: int, rows: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "PEAKS", kept)
+        patch.setattr(module, "_ROWS", rows)
         whole = digest(values, [], deadline_ns)
         assert fields(digest(values, cuts, deadline_ns)) == fields(whole)
         order = sorted(

@@ -38,6 +38,8 @@ Examples:
 
   vmjitter import timerlat.txt.gz --details
 
+  ssh target cyclictest -q -m -p 90 -D 60 -h 400 | vmjitter import - --period 1ms
+
   vmjitter import oslat.json --json | jq '.trials[] | {title, max_ns, overflow}'
 
   vmjitter import cyclictest.json --deadline 100us -o runs/before
@@ -45,6 +47,9 @@ Examples:
 Exit status: 0 the deadline holds or none was given; 1 error; 2 usage; 3 deadline missed; \
 4 inconclusive: too short for the target, or the file does not tell enough.
 """
+
+
+_STDIN = Path("/dev/stdin")
 
 
 def _format_names() -> list[str]:
@@ -58,7 +63,8 @@ def register(app: typer.Typer) -> None:
 
 def import_(
     file: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="Result of another tool.")
+        Path | None,
+        typer.Argument(metavar="FILE", help="Result of another tool; - for standard input."),
     ] = None,
     format_name: Annotated[
         str | None,
@@ -103,7 +109,7 @@ def import_(
         raise UsageError("which file?", hint="vmjitter import FILE, e.g. the JSON of cyclictest")
     reading = Reading(format=format_name, period_ns=_period_ns(period))
     target = retarget(NO_TARGET, deadline, max_misses_per_hour, confidence)
-    run = _read(file, reading, target, output)
+    run = _read(_STDIN if file == Path("-") else file, reading, target, output)
     result = judge(run)
     if as_json:
         typer.echo(to_json(result))

@@ -34,6 +34,7 @@ from vmjitter.model.plan import (
     WireSpec,
 )
 from vmjitter.model.sim import Bench, SimSpec
+from vmjitter.tuning.knobs import KNOBS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,7 +218,7 @@ def _scenario(name: str, parsed: Mapping[str, Any]) -> Scenario:
     def get(key: str) -> Any:  # noqa: ANN401 - the table's types
         return parsed[f"scenario.{name}.{key}"]
 
-    return Scenario(
+    scenario = Scenario(
         name=name,
         title=get("title") or name,
         where=get("where"),
@@ -227,7 +228,11 @@ def _scenario(name: str, parsed: Mapping[str, Any]) -> Scenario:
         vhost=get("vhost"),
         knobs=get("knobs"),
         paper_max_ns=get("paper_max"),
+        mitigations=get("mitigations"),
     )
+    for knob in scenario.knobs:
+        scenario = KNOBS[knob].on_scenario(scenario)
+    return scenario
 
 
 def _check(plan: Plan) -> None:

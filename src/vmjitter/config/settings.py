@@ -105,5 +105,6 @@ SCENARIO_SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("vhost", parse.boolean, False, "use vhost-net where the host has it"),  # noqa: FBT003
     Setting("loads", parse.names(LOADS, "load"), [], "programs that disturb"),
     Setting("knobs", parse.names(KNOBS, "knob"), [], "settings applied after boot, in order"),
+    Setting("mitigations", parse.texts, [], "of an ablation: those that are in force here"),
     Setting("paper_max", parse.optional_duration, "", "worst delay in the paper"),
 )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from vmjitter.config.ablation import cell_title, combinations, read_ablation
 from vmjitter.config.parse import nearest
 from vmjitter.config.settings import (
     MACHINE_SETTINGS,
@@ -20,7 +21,8 @@ from vmjitter.config.settings import (
 from vmjitter.errors import UsageError
 
 ENV_PREFIX: Final = "VMJITTER_"
-_NOT_SETTINGS: Final = frozenset({"VMJITTER_CACHE"})
+_EXPANDED: Final = frozenset({"ablation", "scenario"})
+_NOT_SETTINGS: Final = frozenset({"VMJITTER_CACHE", "VMJITTER_STATE_DIR"})
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,35 @@ def read_plan(path: Path) -> tuple[dict[str, Value], tuple[str, ...]]:
     scenarios = tables.get("scenario", {})
     if not isinstance(scenarios, dict) or not scenarios:
         raise UsageError(f"{path}: no scenario", hint="add a table [scenario.NAME]")
-    return values, tuple(scenarios)
+    if "ablation" not in tables:
+        return values, tuple(scenarios)
+    return _ablation(path, tables, values)
+
+
+def _ablation(
+    path: Path, tables: Mapping[str, object], values: Mapping[str, Value]
+) -> tuple[dict[str, Value], tuple[str, ...]]:
+    """The values of a plan with an ablation: its one scenario in every wanted combination."""
+    ablation = read_ablation(path, tables)
+    given = {
+        key.removeprefix(f"scenario.{ablation.base}."): value
+        for key, value in values.items()
+        if key.startswith(f"scenario.{ablation.base}.")
+    }
+    cells = combinations(tuple(ablation.mitigations))
+    made = {key: value for key, value in values.items() if key.split(".")[0] not in _EXPANDED}
+    for name, chosen in cells.items():
+        knobs = [knob for one in chosen for knob in ablation.mitigations[one]]
+        before = given.get("knobs", Value([], "")).raw
+        own = {
+            "knobs": [*(before if isinstance(before, list) else []), *knobs],
+            "mitigations": list(chosen),
+            "title": cell_title(ablation.base, chosen),
+        }
+        source = f"{path.name}: ablation"
+        cell = {**given, **{key: Value(raw, source) for key, raw in own.items()}}
+        made |= {f"scenario.{name}.{key}": value for key, value in cell.items()}
+    return made, tuple(cells)
 
 
 def read_machine(name: str) -> dict[str, Value]:

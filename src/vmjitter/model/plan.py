@@ -116,7 +116,8 @@ class Scenario:
 
     Attributes:
         vhost: wanted; used where the host has vhost-net, said in the result where not.
-        knobs: names of knobs to apply after boot, in this order.
+        knobs: names of knobs, in the order of application.
+        mitigations: of an ablation, those that are in force here.
         paper_max_ns: worst delay that the paper reports for it, or None.
     """
 
@@ -129,6 +130,7 @@ class Scenario:
     vhost: bool
     knobs: tuple[str, ...]
     paper_max_ns: Ns | None
+    mitigations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -147,6 +147,7 @@ class TrialStatus:
         phases_ns: wall time of each phase on the host.
         controller_cpu_ns: CPU time used by vmjitter itself while the probe ran.
         round: counts from 1 where scenarios are measured several times, for a comparison; else 0.
+        mitigations: of an ablation, those that were in force.
         repeated: why the trial was measured again from its start, once per attempt before this one.
     """
 
@@ -177,6 +178,7 @@ class TrialStatus:
     controller_cpu_ns: int = 0
     repeated: tuple[str, ...] = ()
     round: int = 0
+    mitigations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -127,6 +127,17 @@ class Compared:
         members = (*self.before.members, *self.after.members)
         return tuple(dict.fromkeys(text for m in members for text in m.trial.conditions))
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was strange in any run or trial of the two, each once."""
+        groups = (self.before, self.after)
+        members = [member for each in groups for member in (*each.members, *each.excluded)]
+        of_runs = [note for member in members for note in member.run.notes]
+        of_trials = [
+            f"{member.trial.name}: {note}" for member in members for note in member.trial.notes
+        ]
+        return tuple(dict.fromkeys([*of_runs, *of_trials]))
+
 
 @dataclass(frozen=True)
 class _Condition:

@@ -53,6 +53,7 @@ def to_data(compared: Compared) -> Json:
         "compared": [_difference(each) for each in conditions.compared],
         "not_told": list(conditions.unknown),
         "conditions": list(compared.words),
+        "notes": list(compared.notes),
     }
 
 

@@ -315,6 +315,8 @@ def _facts(compared: Compared) -> Table:
         grid.add_row("compared", Text(difference.text))
     if not compared.conditions.compared:
         grid.add_row("compared", Text("no setting differs", _ASIDE))
+    for note in compared.notes:
+        grid.add_row("note", Text(note, _WARN))
     return grid
 
 
@@ -329,18 +331,20 @@ def _excluded(member: Member) -> str:
 
 
 def _trials(compared: Compared) -> Table:
-    """Every trial with its figures, in the order of the groups."""
-    metrics = [row.metric for row in compared.comparison.rows if not row.lacking]
+    """Every trial with the figures that decide, in the order of the groups."""
+    metrics = [row.metric for row in compared.comparison.decisive]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
-    for title in ("trial", "wake-ups", *(metric.value for metric in metrics)):
-        table.add_column(title, justify="left" if title == "trial" else "right", no_wrap=True)
+    table.add_column("trial", overflow="fold")
+    for title in ("wake-ups", "missed", *(_LABELS.get(each, each.value) for each in metrics)):
+        table.add_column(title, justify="right", no_wrap=True)
     for side, group, figures in (
         ("A", compared.before, compared.comparison.before),
         ("B", compared.after, compared.comparison.after),
     ):
         for member, one in zip(group.members, figures, strict=True):
             cells = (_optional(one.value(metric), metric) for metric in metrics)
-            table.add_row(f"{side} {trial_name(member, group)}", str(one.wake_ups), *cells)
+            name = f"{side} {trial_name(member, group)}"
+            table.add_row(name, str(one.wake_ups), str(one.overruns), *cells)
     return table
 
 

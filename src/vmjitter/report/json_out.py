@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from vmjitter.model.run import ClockOffset, LoadResult, TrialStatus
+from vmjitter.report.ablation import ablation
 from vmjitter.report.result import RunResult, TrialResult
 
 JSON_FORMAT: Final = 1
@@ -50,6 +51,7 @@ def to_data(result: RunResult) -> Json:
         "qemu": dict(info.qemu),
         "bench": info.bench,
         "simulation": dict(info.simulation),
+        "ablation": plain(ablation(result)),
         "trials": [_trial(trial) for trial in result.trials],
     }
 
@@ -60,6 +62,7 @@ def _trial(trial: TrialResult) -> Json:
     return {
         "scenario": status.scenario,
         "round": status.round,
+        "mitigations": list(status.mitigations),
         "title": status.title,
         "verdict": plain(trial.verdict),
         "state": status.state.value,

@@ -18,6 +18,7 @@ from typing import Final
 import numpy as np
 
 from vmjitter.model.run import ClockOffset, KnobChange
+from vmjitter.report.ablation import AblationResult
 from vmjitter.report.json_out import JSON_FORMAT
 from vmjitter.stats.convergence import Convergence
 from vmjitter.stats.periodicity import Periodicity
@@ -57,6 +58,7 @@ _RUN: Final[dict[str, object]] = {
     "qemu": dict[str, str],
     "bench": str,
     "simulation": dict[str, str],
+    "ablation": AblationResult | None,
 }
 
 _TRIAL: Final[dict[str, object]] = {
@@ -65,7 +67,7 @@ _TRIAL: Final[dict[str, object]] = {
     **dict.fromkeys(("negative", "overflow", "resolution_ns"), int),
     **dict.fromkeys(("valid", "incomplete"), bool),
     **dict.fromkeys(("invalid", "notes", "conditions", "deviations"), tuple[str, ...]),
-    **dict.fromkeys(("lacks", "repeated"), tuple[str, ...]),
+    **dict.fromkeys(("lacks", "repeated", "mitigations"), tuple[str, ...]),
     **dict.fromkeys(("min_ns", "p50_ns", "p99_ns", "p999_ns", "max_ns"), int | None),
     **dict.fromkeys(("misses", "paper_max_ns"), int | None),
     "guest_facts": dict[str, str],

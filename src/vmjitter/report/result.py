@@ -167,8 +167,7 @@ def info_target(info: RunInfo) -> Target:
 
 def _judge(trial: Trial, target: Target) -> TrialResult:
     digest = trial.digest
-    overruns = digest.activations - digest.histogram.total
-    summary = summary_of(digest.histogram, overruns=overruns, deadline_ns=target.deadline_ns)
+    summary = summary_of(digest.histogram, overruns=digest.overruns, deadline_ns=target.deadline_ns)
     reasons = _reasons(trial, summary)
     unfinished = ("it did not come to its end",) if trial.incomplete and not reasons else ()
     return TrialResult(

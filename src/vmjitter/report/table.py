@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vmjitter.model.run import KnobChange, LoadResult
+from vmjitter.report.ablation import ablation, ablation_block
 from vmjitter.report.result import RunResult, TrialResult, paper_text
 from vmjitter.report.verdict_text import finding_lines, verdict_block
 from vmjitter.stats.summary import upper_share
@@ -51,6 +52,9 @@ def render(result: RunResult, *, wide: bool, details: bool = True) -> Renderable
         details: see `print_report`.
     """
     parts: list[RenderableType] = [_head(result), _framed(_table(result, wide=wide))]
+    contributions = ablation(result)
+    if contributions is not None:
+        parts.append(ablation_block(contributions))
     verdict = verdict_block(result)
     if verdict is not None:
         parts += [verdict, Text()]

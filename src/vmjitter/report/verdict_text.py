@@ -13,6 +13,7 @@ from rich.text import Text
 from vmjitter.report.result import RunResult, TrialResult
 from vmjitter.stats.tail import Level
 from vmjitter.stats.verdict import Outcome
+from vmjitter.stats.verdict_words import per_hour
 from vmjitter.units import format_ns, format_span
 
 OUTCOME_STYLES: Final = {
@@ -30,7 +31,7 @@ def verdict_block(result: RunResult) -> RenderableType | None:
     if target.deadline_ns is None:
         return None
     rate = target.max_misses_per_hour
-    allowed = "any miss fails" if rate is None else f"at most {rate:g} misses per hour"
+    allowed = "any miss fails" if rate is None else f"at most {per_hour(f'{rate:g}')}"
     head = Text.assemble(
         (result.outcome.value.upper(), OUTCOME_STYLES[result.outcome]),
         f"  deadline {format_ns(target.deadline_ns)}, {allowed}, ",

@@ -53,6 +53,7 @@ def first_status(plan: Plan, turn: Turn) -> TrialStatus:
         where=scenario.where.value,
         paper_max_ns=scenario.paper_max_ns,
         round=turn.round,
+        mitigations=scenario.mitigations,
     )
 
 

@@ -27,6 +27,8 @@ PEAKS: Final = 1 << 15
 """So many of the latest wake-ups are kept with their places."""
 
 _MAX_BLOCKS: Final = 1 << 17
+_ROWS: Final = 1 << 18
+"""So many samples at a time stay in the processor's cache from one pass to the next."""
 _NO_PLACES: Final = np.empty(0, np.int64)
 
 
@@ -79,8 +81,8 @@ class Digest:
 
     @property
     def overruns(self) -> int:
-        """Missed activations."""
-        return len(self.missed_index)
+        """Missed activations, also where it is not known which."""
+        return max(0, self.activations - self.histogram.total)
 
     @property
     def duration_ns(self) -> int:
@@ -143,9 +145,11 @@ class _Builder:
         self._misses: list[Int64s] = []
 
     def add(self, chunk: Int64s) -> None:
-        if not len(chunk):
-            return
-        chunk = np.ascontiguousarray(chunk)  # a column of records is not
+        for start in range(0, len(chunk), _ROWS):
+            # a column of records is not contiguous
+            self._add(np.ascontiguousarray(chunk[start : start + _ROWS]))
+
+    def _add(self, chunk: Int64s) -> None:
         missed = self._histogram.add(chunk)
         highest = int(chunk.max())
         misses = self._misses_of(chunk, highest, missed)

@@ -27,7 +27,7 @@ MIN_CYCLES: Final = 3
 MOST_BINS: Final = 1 << 16
 _WINDOWS: Final = MOST_BINS.bit_length() - 1
 _PARTINGS: Final = 4
-_OFFSETS: Final = np.arange(-8, 9)
+_OFFSETS: Final = np.arange(-5, 6) / 10  # cycles over a part
 _QUANTISATION: Final = 1 / 12  # variance of a place that is rounded to whole activations
 
 
@@ -214,12 +214,11 @@ def _widths(frequency: float, parts: int) -> list[int]:
 
 def _climb(events: Int64s, span: int, rough: Candidate) -> Candidate:
     part = parts_of(events, span, rough.parts)
-    step = rough.parts / span / 16
-    around = rough.frequency + _OFFSETS * step
+    around = rough.frequency + _OFFSETS * (rough.parts / span)
     around = around[(around >= MIN_CYCLES / span) & (around <= 0.5)]
     if not len(around):
         return rough
-    h = [stacked_h(events, part, rough.parts, float(frequency)) for frequency in around]
+    h = stacked_h(events, part, rough.parts, around)
     return Candidate(float(around[int(np.argmax(h))]), rough.parts)
 
 

@@ -25,6 +25,7 @@ _DENSE_LOW_NS: Final = -(1 << 16)
 _DENSE_BINS: Final = (1 << 21) - _DENSE_LOW_NS
 _MAX_SPARSE: Final = 1 << 22
 _COARSE_BITS: Final = 10
+_FEW: Final = 1 << 14
 _SLICE: Final = 1 << 18
 _FAR_WAITING: Final = 1 << 20
 
@@ -193,13 +194,16 @@ class HistogramBuilder:
 
     From -65 us to 2 ms there is a counter for every nanosecond; other latencies are counted by
     value.  Only if there are more than four million different ones of those are they counted in
-    bins of 1024 ns, which the histogram then says.
+    bins of 1024 ns, which the histogram then says.  A few latencies are kept as they are: the
+    counters take 17 MB.
     """
 
     def __init__(self) -> None:
-        self._dense = np.zeros(_DENSE_BINS + 1, np.int64)
-        """One counter more than there are bins, for what has none."""
-        self._scratch = np.empty(_SLICE, np.int64)
+        self._few: list[Int64s] = []
+        self._few_waiting = 0
+        self._dense = np.empty(0, np.int64)
+        """One counter more than there are bins, for what has none; empty while there are few."""
+        self._scratch = np.empty(0, np.int64)
         self._far: list[Int64s] = []
         self._far_waiting = 0
         self._far_ends: tuple[int, ...] = ()
@@ -213,9 +217,22 @@ class HistogramBuilder:
         Returns:
             The places of those that are `MISSED`, ascending.  They are not counted.
         """
+        if not len(self._dense):
+            if self._few_waiting + len(latency_ns) <= _FEW:
+                self._few.append(latency_ns.copy())
+                self._few_waiting += len(latency_ns)
+                return np.flatnonzero(latency_ns == MISSED)
+            self._start_counting()
         starts = range(0, len(latency_ns), _SLICE)
         missed = [self._add_slice(latency_ns[at : at + _SLICE]) + at for at in starts]
-        return np.concatenate(missed) if missed else np.empty(0, np.int64)
+        return np.concatenate(missed)
+
+    def _start_counting(self) -> None:
+        self._dense = np.zeros(_DENSE_BINS + 1, np.int64)
+        self._scratch = np.empty(_SLICE, np.int64)
+        for latency_ns in self._few:
+            self._add_slice(latency_ns)
+        self._few = []
 
     def _add_slice(self, latency_ns: Int64s) -> Int64s:
         place = self._scratch[: len(latency_ns)]
@@ -266,8 +283,10 @@ class HistogramBuilder:
 
     def build(self) -> Histogram:
         """The histogram of everything that was added."""
+        if not len(self._dense):
+            return _exact(np.concatenate([np.empty(0, np.int64), *self._few]))
         self._count_far()
-        place = np.flatnonzero(self._dense)
+        place = np.flatnonzero(self._dense[:_DENSE_BINS])
         low = np.concatenate([place + _DENSE_LOW_NS, self._value]).astype(np.int64)
         width = np.ones(len(low), np.int64)
         if self._coarse:
@@ -283,6 +302,17 @@ class HistogramBuilder:
             min_ns=min(ends, default=None),
             max_ns=max(ends, default=None),
         )
+
+
+def _exact(latency_ns: Int64s) -> Histogram:
+    value, count = np.unique(latency_ns[latency_ns != MISSED], return_counts=True)
+    return Histogram(
+        low_ns=value,
+        high_ns=value.copy(),
+        count=count.astype(np.int64),
+        min_ns=int(value[0]) if len(value) else None,
+        max_ns=int(value[-1]) if len(value) else None,
+    )
 
 
 def histogram_of(latency_ns: Int64s, *, missed: int = MISSED) -> Histogram:

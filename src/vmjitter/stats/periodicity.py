@@ -58,7 +58,7 @@ _PASSES: Final = 4
 _MOST: Final = 8
 _TRIED: Final = 12
 _ALIKE: Final = 0.8
-_FEW: Final = 200
+_FEW: Final = 40
 _PARTS: Final = range(2, 6)
 _MULTIPLES: Final = range(2, 13)
 _WIDE: Final = 8  # windows narrower than this part of a cycle have neighbours
@@ -235,10 +235,7 @@ def _best(trials: list[Candidate], events: Int64s, span: int) -> list[Candidate]
     All if there are few spikes; else those whose phases are the least even.  Harmonics are about as
     uneven as their fundamental, which is why the slowest of those go first.
     """
-    uneven = {
-        trial: stacked_log_p(events, parts_of(events, span, trial.parts), *trial[::-1])
-        for trial in dict.fromkeys(trials)
-    }
+    uneven = _unevenness(list(dict.fromkeys(trials)), events, span)
     alike = _ALIKE * min(uneven.values(), default=0.0)
     order = sorted(uneven, key=lambda trial: (uneven[trial] > alike, trial.frequency))
     slowest = order[: _TRIED // 2]
@@ -248,6 +245,17 @@ def _best(trials: list[Candidate], events: Int64s, span: int) -> list[Candidate]
         if not any(_close(trial, other, span) for other in kept):
             kept.append(trial)
     return kept if len(events) <= _FEW else kept[:_TRIED]
+
+
+def _unevenness(trials: list[Candidate], events: Int64s, span: int) -> dict[Candidate, float]:
+    """How unlikely the phases of each candidate are: logarithms, the lowest the least even."""
+    found: dict[Candidate, float] = {}
+    for parts in sorted({trial.parts for trial in trials}):
+        same = [trial for trial in trials if trial.parts == parts]
+        frequency = np.array([trial.frequency for trial in same])
+        log_p = stacked_log_p(events, parts_of(events, span, parts), parts, frequency)
+        found |= dict(zip(same, log_p.tolist(), strict=True))
+    return found
 
 
 def _close(one: Candidate, other: Candidate, span: int) -> bool:

@@ -6,7 +6,6 @@ time and few of them belong to the pulse.
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 import numpy as np
@@ -35,7 +34,7 @@ def h_statistic(z2: Floats) -> Floats:
     return best
 
 
-def stacked_h(events: Int64s, part: Int64s, parts: int, frequency: float) -> float:
+def stacked_h(events: Int64s, part: Int64s, parts: int, frequency: Floats) -> Floats:
     """H of folded events, summed over parts of the time whose phases need not agree.
 
     The phases are put into `PROFILE_BINS` bins first, so that one transform gives all harmonics.
@@ -44,24 +43,31 @@ def stacked_h(events: Int64s, part: Int64s, parts: int, frequency: float) -> flo
         events: places of the events, ascending; the unit is free.
         part: to which part each event belongs, 0 ... ``parts`` - 1.
         parts: into how many parts the time is divided.
-        frequency: cycles per unit.
+        frequency: cycles per unit, as many as are to be tried.
+
+    Returns:
+        One sum for each frequency.
     """
-    phase = events * frequency
+    phase = np.outer(frequency, events)
     place = ((phase - np.floor(phase)) * PROFILE_BINS).astype(np.int64) % PROFILE_BINS
-    profile = np.bincount(part * PROFILE_BINS + place, minlength=parts * PROFILE_BINS)
-    profile = profile.reshape(parts, PROFILE_BINS)
-    profile = profile[profile.any(axis=1)]
+    row = np.arange(len(frequency))[:, None] * parts + part
+    size = len(frequency) * parts
+    profile = np.bincount((row * PROFILE_BINS + place).ravel(), minlength=size * PROFILE_BINS)
+    profile = profile.reshape(size, PROFILE_BINS)
     power = np.abs(np.fft.rfft(profile, axis=1)[:, 1 : HARMONICS + 1]) ** 2
-    z2 = np.cumsum(power, axis=1) * 2 / profile.sum(axis=1, keepdims=True)
-    return float(h_statistic(z2).sum())
+    z2 = np.cumsum(power, axis=1) * 2 / np.maximum(profile.sum(axis=1, keepdims=True), 1)
+    total: Floats = np.where(profile.any(axis=1), h_statistic(z2), 0)
+    summed: Floats = total.reshape(len(frequency), parts).sum(axis=1)
+    return summed
 
 
-def stacked_log_p(events: Int64s, part: Int64s, parts: int, frequency: float) -> float:
+def stacked_log_p(events: Int64s, part: Int64s, parts: int, frequency: Floats) -> Floats:
     """Logarithm of about how often evenly spread phases give such a `stacked_h` or a higher one.
 
     H has about an exponential law of mean 2.5 (de Jager, Büsching, Astronomy & Astrophysics 517
     (2010), L9), so a sum of them has a gamma law; this is Chernoff's limit of its tail, good enough
     to rank frequencies.  Arguments are those of `stacked_h`.
     """
-    ratio = 0.4 * stacked_h(events, part, parts, frequency) / parts
-    return parts * (1 - ratio + math.log(ratio)) if ratio > 1 else 0.0
+    ratio = np.maximum(0.4 * stacked_h(events, part, parts, frequency) / parts, 1.0)
+    limit: Floats = parts * (1 - ratio + np.log(ratio))
+    return limit

@@ -25,8 +25,8 @@ Int64s = NDArray[np.int64]
 
 _BIN_STEP: Final = 8
 _FEWEST_BINS: Final = 256
-_MOST_BINS: Final = 1 << 18
-_MOST_PARTS: Final = 16
+_MOST_BINS: Final = 1 << 17
+_MOST_PARTS: Final = 8
 _PICKS: Final = 3
 _FEW: Final = 64
 _NEIGHBOURS: Final = 8
@@ -105,7 +105,8 @@ def _power(events: Int64s, scale: _Scale) -> tuple[Floats, float]:
     busiest = busiest[count[busiest] > 1]
     if scale.length == _MOST_BINS:
         busiest = busiest[:_MOST_PARTS]
-    size = fft.next_fast_len(2 * scale.length, real=True)
+    finer = 1 if scale.length == _MOST_BINS else 2  # twice the length: no frequency in between
+    size = fft.next_fast_len(finer * scale.length, real=True)
     total = np.zeros(size // 2 + 1)
     for rows in np.array_split(busiest, -(-len(busiest) * size // (1 << 20)) or 1):
         series = np.zeros((len(rows), scale.length), np.float32)
@@ -156,5 +157,5 @@ def _distances(events: Int64s, span: int) -> list[Candidate]:
     frequency = np.unique(np.outer(np.arange(1, 4), 1 / distance))
     frequency = frequency[(frequency >= MIN_CYCLES / span) & (frequency <= 0.5)]
     part = np.zeros(len(events), np.int64)
-    h = np.array([stacked_h(events, part, 1, float(one)) for one in frequency])
+    h = stacked_h(events, part, 1, frequency)
     return [Candidate(float(frequency[place]), 1) for place in h.argsort(kind="stable")[::-1][:6]]

@@ -1,10 +1,13 @@
 """The samples inside the page: every one of them, in the fewest bytes that a browser can unpack.
 
 A latency is stored as its distance from the smallest one, plus 1; 0 stands for a missed
-activation.  These numbers are split into planes of bytes, lowest first, because the high bytes of
-latencies hardly differ; the planes are deflated (RFC 1951) and written in the base-85 alphabet of
-RFC 1924, with a comma for its "<", which may not stand in a page.  Four characters in base 64
-hold three bytes; five in base 85 hold four.
+activation.  Such a number below 16 is its own *symbol*; of a greater one the symbol holds where
+its highest bit is and the three bits after it, as in the buckets of an HdrHistogram, and the bits
+below follow as they are.  The symbols take a byte each (two where a latency is above 17 s) and are
+deflated (RFC 1951); the bits below are noise, which nothing makes smaller, and are only put behind
+each other, lowest first.  Both are written in the base-85 alphabet of RFC 1924, with a comma for
+its "<", which may not stand in a page.  Four characters in base 64 hold three bytes; five in base
+85 hold four.
 
 A trial with more activations than fit is stored by the extremes of its blocks, never by averages or
 by a choice of samples, and its latest wake-ups are stored each with its place.
@@ -26,6 +29,7 @@ from vmjitter.stats.histogram import MISSED
 from vmjitter.store.reader import Trial
 
 Int64s = NDArray[np.int64]
+Codes = NDArray[np.uint64]
 
 FULL_ACTIVATIONS: Final = 4_000_000
 """So many activations are stored one by one in a page, all its trials together."""
@@ -35,6 +39,9 @@ LONG_PEAKS: Final = 4096
 
 _WINDOW: Final = -15
 """Deflate without a header, with the longest window."""
+
+_TOP_BITS: Final = np.uint64(3)
+_CHUNK: Final = 1 << 16
 
 
 def payload(trial: Trial, *, full: bool) -> Markup:
@@ -73,17 +80,50 @@ def packed(values: Int64s) -> dict[str, object]:
     """An array with what is needed to unpack it; `MISSED` stays what it is."""
     missed = values == MISSED
     base = int(values[~missed].min()) if not missed.all() else 0
-    codes = np.where(missed, 0, values - base + 1).astype("<u8")
-    planes = max(1, (int(codes.max()).bit_length() + 7) // 8) if len(codes) else 1
-    split = codes.view(np.uint8).reshape(-1, 8)[:, :planes].T
-    squeezer = zlib.compressobj(6, zlib.DEFLATED, _WINDOW, 9, zlib.Z_RLE)
-    data = squeezer.compress(np.ascontiguousarray(split).tobytes()) + squeezer.flush()
+    codes = np.where(missed, 0, values - base + 1).astype(np.uint64)
+    below = _bits_below(codes)
+    symbols = (below << _TOP_BITS) + (codes >> below)
+    planes = 2 if symbols.max(initial=0) > 255 else 1
     return {
         "length": len(values),
         "base": base,
         "planes": planes,
-        "data": base64.b85encode(data).decode().replace("<", ","),
+        "symbols": _text(_deflated(_planes(symbols, planes))),
+        "bits": _text(_low_bits(codes, below)),
     }
+
+
+def _bits_below(codes: Codes) -> Codes:
+    """How many bits of each code its symbol leaves out."""
+    powers = np.left_shift(np.uint64(1), np.arange(64, dtype=np.uint64))
+    length = np.searchsorted(powers, codes, side="right")
+    return np.asarray(np.maximum(length - int(_TOP_BITS) - 1, 0), np.uint64)
+
+
+def _planes(symbols: Codes, planes: int) -> bytes:
+    """The lowest byte of each symbol, then the next one of each."""
+    split = symbols.astype("<u8").view(np.uint8).reshape(-1, 8)[:, :planes].T
+    return np.ascontiguousarray(split).tobytes()
+
+
+def _low_bits(codes: Codes, below: Codes) -> bytes:
+    """The lowest bits of each code behind each other, from the lowest bit of a byte on."""
+    parts = [np.empty(0, np.uint8)]
+    for start in range(0, len(codes), _CHUNK):
+        code, count = codes[start : start + _CHUNK, None], below[start : start + _CHUNK, None]
+        places = np.arange(int(count.max()), dtype=np.uint64)
+        parts.append(((code >> places) & np.uint64(1)).astype(np.uint8)[places < count])
+    return np.packbits(np.concatenate(parts), bitorder="little").tobytes()
+
+
+def _deflated(data: bytes) -> bytes:
+    """Symbols hardly repeat in order, so runs and their frequencies are all there is to find."""
+    squeezer = zlib.compressobj(6, zlib.DEFLATED, _WINDOW, 9, zlib.Z_RLE)
+    return squeezer.compress(data) + squeezer.flush()
+
+
+def _text(data: bytes) -> str:
+    return base64.b85encode(data).decode().replace("<", ",")
 
 
 def script_json(value: object) -> Markup:

@@ -129,9 +129,11 @@ def store_run(directory: Path, path: Path, reading: Reading, target: Target) -> 
         target: what it is held against.
 
     Raises:
-        UsageError: there is something at ``directory``, or see `as_run`.
+        UsageError: there is something at ``directory``, ``path`` is a pipe, or see `as_run`.
         DataError: the file cannot be read, or the directory not be written.
     """
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path} is no file: it cannot be kept", hint="write it to a file first")
     run = as_run(path, import_file(path, reading.format), target, period_ns=reading.period_ns)
     writer = RunWriter.create(directory, run.info, _plan_toml(path, reading))
     copy = writer.path / SOURCE_DIR / path.name

@@ -79,13 +79,15 @@ class _File:
     def take(self, line: Line) -> None:
         """Read a line."""
         text = line.text.strip()
+        if not text:
+            return
         if text == _TITLE:
             self._start(line)
         elif match := _SUMMARY.fullmatch(text):
             self._take_summary(line, match[1], match[2])
         elif self.started and _ROW.fullmatch(text):
             self._take_row(line, text)
-        elif not self._take_other(line, text) and text:
+        elif not self._take_other(line, text):
             self.foreign.append(line.number)
 
     def _start(self, line: Line) -> None:

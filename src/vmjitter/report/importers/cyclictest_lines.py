@@ -77,6 +77,8 @@ class _File:
 
     def take(self, line: Line) -> None:
         """Read a line."""
+        if not line.text:
+            return
         match = _VALUE.fullmatch(line.text)
         if match is not None:
             self._take_value(line, match)
@@ -92,9 +94,11 @@ class _File:
             self.cut.append(line.number)
             return
         thread = int(match[1])
-        if thread not in self.values and len(self.values) >= MAX_THREADS:
-            raise refuse(self.place, line.number, f"more than {MAX_THREADS} threads", DAMAGED)
-        values = self.values.setdefault(thread, _Values())
+        values = self.values.get(thread)
+        if values is None:
+            if len(self.values) >= MAX_THREADS:
+                raise refuse(self.place, line.number, f"more than {MAX_THREADS} threads", DAMAGED)
+            values = self.values[thread] = _Values()
         values.cycle.append(int(match[2]))
         values.value.append(int(match[3]))
 

@@ -287,6 +287,8 @@ class _Table:
     def take(self, line: Line) -> None:
         """Read a line."""
         text = line.text
+        if not text:
+            return
         match = _ROW.fullmatch(text)
         if match is not None and (match["label"][0].isdigit() or match["label"] in _LABELS):
             self._take_row(line, match["label"], match["rest"])

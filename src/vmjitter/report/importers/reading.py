@@ -10,7 +10,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from vmjitter.report.importers.base import refuse
 from vmjitter.stats.histogram import Histogram, binned
@@ -32,8 +32,7 @@ _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,20}")
 _DECIMAL: Final = re.compile(r"([+-]?)([0-9]{1,19})(?:\.([0-9]{0,30}))?")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Line:
+class Line(NamedTuple):
     """A line of text without its end; ``number`` counts from 1.
 
     ``ended`` is false for a last line without a line end, which may have been cut.
@@ -51,7 +50,7 @@ def lines(content: bytes) -> Iterator[Line]:
         ended = text.endswith("\n")
         if "\x1b" in text:
             text = _ESCAPES.sub("", text)
-        yield Line(number=number, text=text.rstrip("\r\n"), ended=ended)
+        yield Line(number, text.rstrip("\r\n"), ended)
 
 
 def text_head(head: bytes) -> str:

@@ -121,7 +121,8 @@ class _Tree:
             why = f"the XML is damaged or cut: {expat.errors.messages[error.code]}"
             raise refuse(self._place, error.lineno, why, DAMAGED) from error
         except (LookupError, ValueError) as error:  # an encoding that Python or expat do not have
-            raise refuse(self._place, 1, f"its encoding is not known: {error}", DAMAGED) from error
+            why = f"its encoding cannot be read: {_short(str(error))}"
+            raise refuse(self._place, 1, why, DAMAGED) from error
         return self._builder.close()
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:

@@ -119,9 +119,8 @@ def _content(path: Path) -> bytes:
     return _summary(content, path) if content[257:262] == b"ustar" else content
 
 
-def _decompressed(stream: BinaryIO, path: Path) -> bytes:
-    magic = stream.read(8)
-    stream.seek(0)
+def _decompressed(stream: io.BufferedReader, path: Path) -> bytes:
+    magic = stream.peek(8)  # a pipe cannot be rewound
     opener = next((each for start, each in _OPENERS.items() if magic.startswith(start)), None)
     if opener is None:
         return _limited(stream, path)

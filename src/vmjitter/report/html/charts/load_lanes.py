@@ -24,7 +24,7 @@ from vmjitter.store.samples import LoadSeries
 from vmjitter.units import NS_PER_S
 
 _LANE: Final = 24
-_POINTS: Final = 300
+_POINTS: Final = 160
 _LABEL: Final = 104
 
 

@@ -7,7 +7,7 @@ from typing import Final
 from vmjitter.report.html.blocks import Block, Figure, Grid, Section
 from vmjitter.report.html.charts.exceedance import exceedance_chart
 from vmjitter.report.html.charts.histogram import histogram_chart
-from vmjitter.report.html.view import PageView, TrialView, exact, grouped, plural, setting
+from vmjitter.report.html.view import PageView, TrialView, exact, plural, setting
 
 _SQUEEZED: Final = 6
 """So many times the 99.9 % quantile is the maximum where the bulk needs a picture of its own."""
@@ -51,8 +51,8 @@ def _histogram(view: PageView, trial: TrialView, high_ns: int, which: str) -> Fi
         parts.append(f"{plural(beyond, 'wake-up', 'wake-ups')} beyond the right edge")
     if overflow:
         parts.append(
-            f"{grouped(overflow)} of them are only known to be "
-            f"{exact(trial.digest.histogram.overflow_from_ns)} or later"
+            f"of {plural(overflow, 'wake-up', 'wake-ups')} the source tells only that they were "
+            f"{exact(trial.digest.histogram.overflow_from_ns)} late or more"
         )
     return Figure(
         title=f"Histogram of {trial.name}{which}", svg=svg, caption="; ".join(parts) + "."

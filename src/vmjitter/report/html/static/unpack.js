@@ -23,17 +23,30 @@ const unpack = (() => {
     return new Uint8Array(await new Response(stream).arrayBuffer());
   }
 
+  /* Gives so many bits of the stored ones at each call. */
+  function bitReader(bytes) {
+    let at = 0;
+    return count => {
+      let value = 0, got = 0;
+      while (got < count) {
+        const from = at & 7, take = Math.min(8 - from, count - got);
+        value += ((bytes[at >> 3] >> from) & ((1 << take) - 1)) * 2 ** got;
+        got += take; at += take;
+      }
+      return value;
+    };
+  }
+
   /* Whole numbers up to 2^53 are exact in it; a missed activation is NaN. */
   async function array(packed) {
-    const length = packed.length, planes = await inflated(bytesOf(packed.data));
-    if (planes.length !== length * packed.planes) throw new Error("the samples in this page are damaged");
+    const length = packed.length, symbols = await inflated(bytesOf(packed.symbols)), bits = bitReader(bytesOf(packed.bits));
+    if (symbols.length !== length * packed.planes) throw new Error("the samples in this page are damaged");
     const values = new Float64Array(length);
-    for (let plane = packed.planes - 1; plane >= 0; plane--) {
-      const from = plane * length;
-      for (let place = 0; place < length; place++) values[place] = values[place] * 256 + planes[from + place];
-    }
     for (let place = 0; place < length; place++) {
-      values[place] = values[place] === 0 ? NaN : packed.base - 1 + values[place];
+      const symbol = symbols[place] + (packed.planes > 1 ? 256 * symbols[length + place] : 0);
+      const below = Math.max(0, (symbol >> 3) - 1);
+      const code = symbol < 16 ? symbol : (symbol - 8 * below) * 2 ** below + bits(below);
+      values[place] = code === 0 ? NaN : packed.base - 1 + code;
     }
     return values;
   }
