@@ -11,6 +11,8 @@ import typer
 from vmjitter.cli.output import stdout
 from vmjitter.cli.target import NO_TARGET, Confidence, Deadline, MaxMisses, retarget
 from vmjitter.errors import DataError
+from vmjitter.report.ablation import ablation
+from vmjitter.report.ablation_figure import draw_ablation
 from vmjitter.report.figures import draw_figures
 from vmjitter.report.html.page import write_page
 from vmjitter.report.importers.as_run import open_results
@@ -122,6 +124,9 @@ def _write(result: RunResult, *, figures: bool, page: bool, output: Path | None)
     try:
         if figures and stored:
             files += draw_figures(run, run.path / FIGURES_DIR)
+            contributions = ablation(result)
+            if contributions is not None:
+                files += draw_ablation(contributions, result, run.path / FIGURES_DIR)
             written["Figures"] = run.path / FIGURES_DIR
         if output is not None or (page and stored):
             file = output or run.path / REPORT_FILE

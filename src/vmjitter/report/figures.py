@@ -97,7 +97,7 @@ def draw_figures(run: Run, out_dir: Path) -> list[Path]:
     """Draw every figure of a run, as PNG and SVG.
 
     Args:
-        run: its trials without a wake-up get no figure.
+        run: its trials without a wake-up get no figure, nor do further rounds of a scenario.
         out_dir: made if it does not exist; files of the same names in it are replaced.
 
     Returns:
@@ -115,19 +115,21 @@ def draw_figures(run: Run, out_dir: Path) -> list[Path]:
     with writing(out_dir):
         out_dir.mkdir(parents=True, exist_ok=True)
     files: list[Path] = []
-    with _style():
+    with style():
         for panel in panels:
+            if panel.result.status.round > 1:
+                continue  # further rounds look alike; the page has them all
             figure = _draw([panel], [panel.result.status.title], run.info.deadline_ns)
-            files += _save(figure, out_dir / f"latency-{panel.result.scenario}")
+            files += save(figure, out_dir / f"latency-{panel.result.scenario}")
         pair = _pair(panels, result)
         if pair:
             figure = _draw(pair, ["before", "after"], run.info.deadline_ns)
-            files += _save(figure, out_dir / f"pair-{'-'.join(run.info.pair or ())}")
+            files += save(figure, out_dir / f"pair-{'-'.join(run.info.pair or ())}")
     return files
 
 
 @contextlib.contextmanager
-def _style() -> Iterator[None]:
+def style() -> Iterator[None]:
     """Our settings on matplotlib's defaults: a user's own ones must not change a figure."""
     with mpl.rc_context():
         mpl.rcdefaults()
@@ -381,7 +383,7 @@ def _grouped(count: int) -> str:
     return f"{count:,}".replace(",", "\N{NO-BREAK SPACE}")
 
 
-def _save(figure: Figure, stem: Path) -> list[Path]:
+def save(figure: Figure, stem: Path) -> list[Path]:
     """Write PNG and SVG without date or version, so that the same figure has the same bytes."""
     metadata: dict[str, dict[str, Any]] = {
         "png": {"Software": None},

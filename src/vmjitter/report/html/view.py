@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
+import numpy as np
+
 from vmjitter.report.html.envelope import Envelope, of_digest, of_samples
 from vmjitter.report.html.samples import FULL_ACTIVATIONS
 from vmjitter.report.result import RunResult, TrialResult
 from vmjitter.stats.digest import Digest
+from vmjitter.store.samples import Int64s, LoadSeries
 from vmjitter.units import NS_PER_MS, NS_PER_S, NS_PER_US, format_ns
 
 
@@ -48,6 +51,17 @@ class TrialView:
     def ordered(self) -> bool:
         """Whether there is a series: times and order of the wake-ups are known."""
         return self.awake and self.digest.ordered and self.digest.period_ns > 0
+
+    def load_begins_ns(self, load: LoadSeries) -> Int64s:
+        """When each second of a load began, counted from the first planned wake-up.
+
+        A load on the host side of a guest's trial goes by the host's clock, which the offset
+        measured before the trial brings to the guest's.
+        """
+        status, samples = self.result.status, self.result.trial.samples
+        offset = status.clock_before if load.side == "host" and status.where == "guest" else None
+        ahead_ns = offset.offset_ns if offset else 0
+        return np.asarray(load.second_ns + (ahead_ns - samples.t0_ns), np.int64)
 
     def envelope(self, columns: int) -> Envelope:
         """Extremes of its series."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
@@ -22,24 +23,14 @@ from vmjitter.report.html.blocks import (
 from vmjitter.report.html.blocks import text as words
 from vmjitter.report.html.view import PageView, TrialView
 
-_NOT_THERE: Final = "\N{EM DASH}"
+_NOT_THERE: Final = "\N{EN DASH}"
+_DESCRIPTOR: Final = re.compile(r"(\bfd=|/fd/)\d+")
 
 
 def section(view: PageView) -> Section:
     """Differences first, the facts that all trials share folded below."""
     info = view.result.run.info
-    settings = {trial.name: settings_of(trial) for trial in view.trials}
-    differing, alike = compared(settings)
-    blocks: list[Block] = []
-    if len(settings) > 1:
-        blocks.append(_differences(list(settings), differing))
-    knobs = [_knob(t, knob) for t in view.trials for knob in t.result.status.knobs]
-    if knobs:
-        blocks.append(table("Settings that were changed for a trial", _KNOBS, knobs))
-    if alike:
-        title = "Settings of every trial" if len(settings) > 1 else "Settings"
-        rows = [row(words(name), code(value)) for name, value in alike.items()]
-        blocks.append(Fold(title=title, blocks=(table(title, ("setting", "value"), rows),)))
+    blocks = _settings(view)
     facts = {
         "Host": info.host,
         "QEMU, kernel and image": info.qemu,
@@ -47,11 +38,31 @@ def section(view: PageView) -> Section:
     }
     blocks += [_facts(title, values) for title, values in facts.items() if values]
     blocks += _probes([trial for trial in view.trials if trial.result.status.probe])
-    commands = [t for t in view.trials if t.result.status.qemu_command]
-    blocks += [_command(trial) for trial in commands]
+    blocks += [_command(trial) for trial in view.trials if trial.result.status.qemu_command]
     if not blocks:
         blocks.append(paragraphs("Nothing is known of host and guest."))
     return Section(anchor="configuration", title="Configuration", blocks=tuple(blocks))
+
+
+def _settings(view: PageView) -> list[Block]:
+    """What differs, what was changed, and what is the same in all trials."""
+    names = [trial.name for trial in view.trials]
+    differing, alike = compared({trial.name: settings_of(trial) for trial in view.trials})
+    guests = {t.name: guest_settings_of(t) for t in view.trials if t.result.status.qemu_command}
+    guest_differing, guest_alike = compared(guests)
+    for setting, values in guest_differing.items():
+        by_name = dict(zip(guests, values, strict=True))
+        differing[setting] = [by_name.get(name, "") for name in names]
+    blocks: list[Block] = []
+    if len(names) > 1:
+        blocks.append(_differences(names, differing))
+    knobs = [_knob(t, knob) for t in view.trials for knob in t.result.status.knobs]
+    if knobs:
+        blocks.append(table("Settings that were changed for a trial", _KNOBS, knobs))
+    for title, values in (("every trial", alike), ("every guest", guest_alike)):
+        if values:
+            blocks.append(_facts(f"Settings of {title}", values))
+    return blocks
 
 
 _KNOBS: Final = (
@@ -78,18 +89,41 @@ def settings_of(trial: TrialView) -> dict[str, str]:
         "activations": str(trial.result.loops),
         "loads": ", ".join(loads),
         "changed settings": ", ".join(_unique(knob.knob for knob in status.knobs)),
-        "deviations": "; ".join(status.deviations),
-        **{f"guest: {name}": value for name, value in status.guest_facts.items()},
-        **qemu_options(status),
+        "deviations": "\n".join(status.deviations),
     }
     return {name: value for name, value in settings.items() if value}
 
 
+def guest_settings_of(trial: TrialView) -> dict[str, str]:
+    """What makes a trial's guest: its own facts and QEMU's options.
+
+    Left out is what differs by chance: times of the boot, numbers of descriptors, the trial's
+    directory.
+    """
+    status = trial.result.status
+    facts = {
+        f"guest: {name}": value
+        for name, value in status.guest_facts.items()
+        if not name.endswith("_ns")
+    }
+    path = str(trial.result.trial.path)
+    options = {
+        name: _DESCRIPTOR.sub(r"\1…", value.replace(path, "…"))
+        for name, value in qemu_options(status).items()
+    }
+    return {name: value for name, value in (facts | options).items() if value}
+
+
 def qemu_options(status: TrialStatus) -> dict[str, str]:
-    """QEMU's options by name; those that are given several times are joined, in their order."""
-    options: dict[str, list[str]] = {}
+    """QEMU's options by name; those that are given several times are joined, in their order.
+
+    What starts QEMU, such as taskset, is an option of its own.
+    """
+    command = list(status.qemu_command)
+    place = next((i for i, word in enumerate(command) if "qemu" in word.rpartition("/")[2]), 0)
+    options: dict[str, list[str]] = {"started by": [shlex.join(command[:place])]} if place else {}
     name = ""
-    for word in status.qemu_command[1:]:
+    for word in command[place + 1 :]:
         if word.startswith("-") and len(word) > 1:
             name = word
             options.setdefault(name, [])

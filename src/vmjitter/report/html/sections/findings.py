@@ -19,7 +19,7 @@ from vmjitter.report.html.blocks import (
 )
 from vmjitter.report.html.blocks import text as words
 from vmjitter.report.html.view import PageView, TrialView, exact, grouped
-from vmjitter.stats.periodicity import Period
+from vmjitter.stats.periodicity import Period, Periodicity
 
 
 def section(view: PageView) -> Section | None:
@@ -59,8 +59,16 @@ def _cells(analysis: Analysis) -> tuple[Cell, ...]:
     return (
         _cell(convergence.findings if convergence else None, "no sign that it has not"),
         _cell(stationarity.findings if stationarity else None, "no change was found"),
-        words(_joined(periods.findings) if periods else _UNTESTED),
+        words(_periods(periods) if periods else _UNTESTED),
     )
+
+
+def _periods(periods: Periodicity) -> str:
+    """The periods alone where a table below has the rest of them."""
+    if not periods.found:
+        return _joined(periods.findings)
+    listed = ", ".join(exact(round(period.period_ns)) for period in periods.found)
+    return f"Every {listed}: see below."
 
 
 def _cell(findings: tuple[str, ...] | None, otherwise: str) -> Cell:

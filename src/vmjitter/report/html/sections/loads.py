@@ -16,7 +16,7 @@ from vmjitter.report.html.blocks import (
     table,
 )
 from vmjitter.report.html.blocks import text as words
-from vmjitter.report.html.charts.load_lanes import drawable, load_chart
+from vmjitter.report.html.charts.load_lanes import load_chart, measured
 from vmjitter.report.html.view import PageView, TrialView, grouped
 
 _FEW = 0.95
@@ -56,7 +56,7 @@ def section(view: PageView) -> Section | None:
             "several seconds share a place.",
         )
         for trial in view.trials
-        if (loads := drawable(trial.result.trial.loads))
+        if (loads := measured(trial))
     ]
     if figures:
         blocks.append(Grid(figures=tuple(figures)))

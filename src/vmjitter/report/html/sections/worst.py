@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vmjitter.report.html.blocks import (
     Block,
@@ -19,8 +20,9 @@ from vmjitter.report.html.blocks import (
 )
 from vmjitter.report.html.blocks import text as words
 from vmjitter.report.html.view import PageView, TrialView, exact, grouped
-from vmjitter.store.samples import LoadSeries
 from vmjitter.units import NS_PER_S
+
+Int64s = NDArray[np.int64]
 
 WORST: Final = 20
 _SLOW: Final = 0.8
@@ -91,11 +93,10 @@ def _missed_after(trial: TrialView, index: int) -> int:
 
 def load_state(trial: TrialView, index: int) -> str:
     """What the loads did in the second in which an activation was planned."""
-    stored = trial.result.trial
-    planned_ns = stored.samples.t0_ns + index * trial.digest.period_ns
+    planned_ns = index * trial.digest.period_ns
     known, slow = 0, []
-    for load in stored.loads:
-        rate = _rate(load, planned_ns - _clock_ahead(trial, load))
+    for load in trial.result.trial.loads:
+        rate = _rate(load.ops, trial.load_begins_ns(load), planned_ns)
         if rate is None:
             continue
         known += 1
@@ -107,17 +108,9 @@ def load_state(trial: TrialView, index: int) -> str:
     return f"all {known} as usual" if known else ""
 
 
-def _rate(load: LoadSeries, at_ns: int) -> int | None:
-    """Operations in the second that holds a time on the load's own clock."""
-    place = int(np.searchsorted(load.second_ns, at_ns, side="right")) - 1
-    if place < 0 or at_ns >= int(load.second_ns[place]) + NS_PER_S:
+def _rate(ops: Int64s, begins_ns: Int64s, at_ns: int) -> int | None:
+    """Operations in the second that holds a time."""
+    place = int(np.searchsorted(begins_ns, at_ns, side="right")) - 1
+    if place < 0 or at_ns >= int(begins_ns[place]) + NS_PER_S:
         return None
-    return int(load.ops[place])
-
-
-def _clock_ahead(trial: TrialView, load: LoadSeries) -> int:
-    """Guest clock minus the clock of the side where the load runs."""
-    status = trial.result.status
-    if load.side == "host" and status.where == "guest" and status.clock_before:
-        return status.clock_before.offset_ns
-    return 0
+    return int(ops[place])
