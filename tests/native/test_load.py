@@ -13,7 +13,9 @@ import pytest
 
 from native.conftest import Memory, wait_until
 
-LOCAL_LOADS = ["shm", "mem", "sched", "timer", "sem", "disk-rw", "disk-sync", "disk-meta"]
+LOCAL_LOADS = [
+    "shm", "mem", "sched", "timer", "sem", "cpu", "disk-rw", "disk-sync", "disk-meta"
+]  # fmt: skip
 SLOT = "vmj_load_slot"
 
 
@@ -210,6 +212,7 @@ def test_full_disk(load: str, tmp_path: Path) -> None:
         ["mem", "--rate", "-1"],
         ["mem", "--size", "1"],
         ["sem", "--size", "4096"],
+        ["cpu", "--size", "4096"],
         ["mem", "--pairs", "2"],
         ["mem", "--slot", "1"],
         ["udp"],

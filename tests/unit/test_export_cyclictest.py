@@ -240,7 +240,7 @@ def test_histogram_with_a_limit_of_buckets(tmp_path: Path) -> None:
         "000001 000001",
         "000002 000000",
     ]
-    assert "# Total: 000000005" in lines
+    assert "# Total: 000000001" in lines
     assert "# Max Latencies: 02000" in lines
     assert "# Histogram Overflows: 00004" in lines
     assert "# Thread 0: 00001 00002 00003 # 00001 others" in lines
@@ -250,7 +250,7 @@ def test_histogram_with_a_limit_of_buckets(tmp_path: Path) -> None:
 def test_histogram_has_a_limit_of_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(histogram_text, "DEFAULT_MAX_US", 5000)
     text = export("cyclictest-histogram", judged(tmp_path, trial_of([1000, 7_000_000_000])))
-    assert "\n004999 000000\n# Total: 000000002\n" in text
+    assert "\n004999 000000\n# Total: 000000001\n" in text
     assert "# Histogram Overflows: 00001" in text
     assert "# Thread 0: 00001\n" in text
     assert "# Max Latencies: 7000000" in text
@@ -258,7 +258,7 @@ def test_histogram_has_a_limit_of_rows(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_histogram_of_an_overflow_ends_where_its_source_did() -> None:
     text = export("cyclictest-histogram", imported(OVERFLOWN))
-    assert "\n000009 000005\n# Total: 000000077\n" in text
+    assert "\n000009 000005\n# Total: 000000075\n" in text
     assert "# Max Latencies: 04711\n# Histogram Overflows: 00002\n" in text
     assert "# Thread 0: # 00002 others\n" in text
     assert "wake-ups of 10 us or more, not in the mean: 2\n" in text
@@ -272,7 +272,7 @@ def test_histogram_says_what_is_not_known() -> None:
     text = export("cyclictest-histogram", imported(unknown))
     assert "the maximum is not known" in text
     assert "the minimum is not known" in text
-    assert "\n000000 000001\n# Total: 000000004\n" in text
+    assert "\n000000 000001\n# Total: 000000001\n" in text
     wide = binned([(10_000, 29_999, 4)], min_ns=10_000, max_ns=29_000)
     assert "bins of up to 20000 ns: each is at its lower edge" in export(
         "cyclictest-histogram", imported(wide)

@@ -88,7 +88,7 @@ def test_values_in_their_order() -> None:
 def test_counted_overruns_without_a_place() -> None:
     (trial,) = as_run(PATH, imported(series(overruns=7)), NO_TARGET).trials
     assert trial.digest.activations == 107
-    assert trial.status.overruns == 7
+    assert trial.status.overruns == trial.digest.overruns == 7
 
 
 def test_the_source_cannot_tell_missed_activations() -> None:

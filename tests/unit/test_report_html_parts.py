@@ -21,7 +21,7 @@ from vmjitter.report.html.charts.histogram import bin_width
 from vmjitter.report.html.charts.shift import shifts
 from vmjitter.report.html.envelope import of_digest, of_samples
 from vmjitter.report.html.samples import LONG_PEAKS, packed, payload, script_json
-from vmjitter.report.html.sections.configuration import compared, qemu_options
+from vmjitter.report.html.sections.configuration import compared, guest_settings_of, qemu_options
 from vmjitter.report.html.sections.worst import load_state
 from vmjitter.report.html.svg import Scale, plain_number, share_label, ticks, upwards
 from vmjitter.report.html.view import PageView, exact, grouped, setting, view_of
@@ -219,6 +219,24 @@ def test_qemu_options_by_name() -> None:
         "qemu -m": "1G",
         "qemu -device": "a\nb,c=1",
         "qemu -nodefaults": "given",
+    }
+
+
+def test_guest_settings_leave_out_what_differs_by_chance(tmp_path: Path) -> None:
+    seen = view(
+        tmp_path,
+        np.full(50, 9_000, np.int64),
+        guest_facts={"kernel": "6.1", "ready_ns": "4868990860"},
+        qemu_command=(
+            *("taskset", "-c", "1", "/usr/bin/qemu-system-x86_64", "-netdev", "tap,fd=17"),
+            *("-chardev", f"file,path={tmp_path}/run/trials/01-only/console.log"),
+        ),
+    )
+    assert guest_settings_of(seen.trials[0]) == {
+        "guest: kernel": "6.1",
+        "qemu started by": "taskset -c 1",
+        "qemu -netdev": "tap,fd=…",
+        "qemu -chardev": "file,path=…/console.log",
     }
 
 

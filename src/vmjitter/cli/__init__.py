@@ -11,12 +11,24 @@ from typing import Annotated
 import typer
 
 import vmjitter
-from vmjitter.cli import export_cmd, guest_cmd, plan_cmd, report_cmd, run_cmd, sim_cmd
+from vmjitter.cli import (
+    compare_cmd,
+    export_cmd,
+    guest_cmd,
+    import_cmd,
+    plan_cmd,
+    report_cmd,
+    run_cmd,
+    sim_cmd,
+)
 from vmjitter.cli.output import print_error
 from vmjitter.errors import VmjitterError
 
 # In the order in which `--help` lists them.
-_VERBS = (run_cmd, guest_cmd, sim_cmd, report_cmd, plan_cmd, export_cmd)
+_VERBS = (
+    *(run_cmd, guest_cmd, sim_cmd),
+    *(report_cmd, compare_cmd, plan_cmd, import_cmd, export_cmd),
+)
 
 _HELP = """Does a guest under QEMU/KVM wake up on time, how sure is that, and what makes it late?
 

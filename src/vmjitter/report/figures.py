@@ -97,7 +97,7 @@ def draw_figures(run: Run, out_dir: Path) -> list[Path]:
     """Draw every figure of a run, as PNG and SVG.
 
     Args:
-        run: its trials without a wake-up get no figure, nor do further rounds of a scenario.
+        run: trials without wake-ups or their order get no figure, nor do further rounds.
         out_dir: made if it does not exist; files of the same names in it are replaced.
 
     Returns:
@@ -110,7 +110,7 @@ def draw_figures(run: Run, out_dir: Path) -> list[Path]:
     panels = [
         _Panel(result=judged, latency_ns=trial.latency_ns)
         for trial, judged in zip(run.trials, result.trials, strict=True)
-        if judged.summary.count
+        if judged.summary.count and trial.digest.ordered
     ]
     with writing(out_dir):
         out_dir.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from vmjitter.model.judge import Lack
 from vmjitter.model.run import ClockOffset, LoadResult, TrialStatus
 from vmjitter.report.ablation import ablation
 from vmjitter.report.result import RunResult, TrialResult
@@ -79,7 +80,7 @@ def _trial(trial: TrialResult) -> Json:
         "loops": trial.loops,
         "recorded": trial.recorded,
         "count": summary.count,
-        "overruns": summary.overruns,
+        "overruns": None if Lack.OVERRUNS in trial.trial.lacks else summary.overruns,
         "misses": summary.misses,
         "negative": summary.negative,
         "overflow": histogram.overflow,

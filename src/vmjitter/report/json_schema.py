@@ -63,13 +63,13 @@ _RUN: Final[dict[str, object]] = {
 
 _TRIAL: Final[dict[str, object]] = {
     **dict.fromkeys(("scenario", "title", "state", "error", "accel", "where"), str),
-    **dict.fromkeys(("round", "period_ns", "loops", "recorded", "count", "overruns"), int),
+    **dict.fromkeys(("round", "period_ns", "loops", "recorded", "count"), int),
     **dict.fromkeys(("negative", "overflow", "resolution_ns"), int),
     **dict.fromkeys(("valid", "incomplete"), bool),
     **dict.fromkeys(("invalid", "notes", "conditions", "deviations"), tuple[str, ...]),
     **dict.fromkeys(("lacks", "repeated", "mitigations"), tuple[str, ...]),
     **dict.fromkeys(("min_ns", "p50_ns", "p99_ns", "p999_ns", "max_ns"), int | None),
-    **dict.fromkeys(("misses", "paper_max_ns"), int | None),
+    **dict.fromkeys(("overruns", "misses", "paper_max_ns"), int | None),
     "guest_facts": dict[str, str],
     "verdict": Verdict,
     "quantiles": tuple[Estimate, ...],

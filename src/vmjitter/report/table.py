@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from vmjitter.model.judge import Lack
 from vmjitter.model.run import KnobChange, LoadResult
 from vmjitter.report.ablation import ablation, ablation_block
 from vmjitter.report.result import RunResult, TrialResult, paper_text
@@ -88,7 +89,8 @@ def _head(result: RunResult) -> RenderableType:
     info = result.run.info
     text = Text(info.title or info.plan, _HEAD)
     begun = info.created_utc.replace("T", " ").replace("+00:00", " UTC").replace("Z", " UTC")
-    for line in (f"{info.plan}, {begun}, vmjitter {info.vmjitter}", _machine(result)):
+    origin = (info.plan, begun, f"vmjitter {info.vmjitter}" if info.vmjitter else "")
+    for line in (", ".join(part for part in origin if part), _machine(result)):
         text.append(f"\n{line}" if line else "", f"not bold {_ASIDE}")
     return Padding(text, (1, 1))
 
@@ -116,7 +118,7 @@ def _framed(table: Table) -> Padding:
 def _table(result: RunResult, *, wide: bool) -> Table:
     """One row per scenario; a narrow table sets two figures above each other."""
     deadline = result.run.info.deadline_ns is not None
-    columns = _columns(deadline=deadline)
+    columns = _columns(deadline=deadline, paper=_has_paper(result))
     groups = [[column] for column in columns] if wide else _pairs(columns)
     table = Table(
         box=box.SIMPLE_HEAD,
@@ -141,9 +143,13 @@ def _name_columns(result: RunResult) -> int:
     return min(_NAME_COLUMNS, max(map(len, names)))
 
 
-def _columns(*, deadline: bool) -> list[str]:
-    figures = ["wake-ups", "overruns", "min", "p50", "p99", "p99.9", "max", "paper"]
-    return [*figures, "misses"] if deadline else figures
+def _has_paper(result: RunResult) -> bool:
+    return any(trial.status.paper_max_ns is not None for trial in result.trials)
+
+
+def _columns(*, deadline: bool, paper: bool) -> list[str]:
+    figures = ["wake-ups", "overruns", "min", "p50", "p99", "p99.9", "max"]
+    return [*figures, *(["paper"] if paper else []), *(["misses"] if deadline else [])]
 
 
 def _pairs(columns: list[str]) -> list[list[str]]:
@@ -156,7 +162,7 @@ def _cells(trial: TrialResult, *, deadline: bool) -> dict[str, Text]:
     struck = _STRUCK if trial.reasons else ""
     cells = {
         "wake-ups": _count(summary.count, struck),
-        "overruns": _count(summary.overruns, struck or (_WARN if summary.overruns else "")),
+        "overruns": _overruns(trial, struck),
         "min": _time(summary.min_ns, struck),
         "p50": _time(summary.p50_ns, struck),
         "p99": _time(summary.p99_ns, struck),
@@ -167,6 +173,13 @@ def _cells(trial: TrialResult, *, deadline: bool) -> dict[str, Text]:
     if deadline:
         cells["misses"] = _count(summary.misses or 0, struck or (_BAD if summary.misses else ""))
     return cells
+
+
+def _overruns(trial: TrialResult, struck: str) -> Text:
+    if Lack.OVERRUNS in trial.trial.lacks:
+        return Text("?", _WARN)
+    overruns = trial.summary.overruns
+    return _count(overruns, struck or (_WARN if overruns else ""))
 
 
 def _stack(cells: dict[str, Text], group: Iterable[str]) -> Text:
@@ -223,15 +236,18 @@ def _per_million(count: int) -> str:
 
 
 def _legend(result: RunResult) -> Text:
-    text = Text("paper: the worst delay that the paper reports.")
+    text = Text("paper: the worst delay that the paper reports." if _has_paper(result) else "")
     if any(trial.status.loads for trial in result.trials):
         text.append(" Loads: operations per second, achieved/wanted.")
     lacking = any(
-        None in (trial.summary.p999_ns, trial.status.paper_max_ns) for trial in result.trials
+        trial.summary.p999_ns is None or (trial.status.paper_max_ns is None and _has_paper(result))
+        for trial in result.trials
     )
     if lacking:
         text.append(f" {_NONE}: none, or too few wake-ups to support this quantile.")
-    return text
+    if any(Lack.OVERRUNS in trial.trial.lacks for trial in result.trials):
+        text.append(" ?: the source does not tell.")
+    return Text(text.plain.strip())
 
 
 def _pair(result: RunResult) -> Text:

@@ -28,9 +28,11 @@ SHORTEST: Final = 5
 """Fewer elements are no segment."""
 
 PENALTY: Final = 17.0
-"""What a change has to save.
+"""What a change has to save, in units of the long-run variance; half as much more per memory of 1.
 
-Simulated: of 20 000 series of 200 independent elements 0.5 % show a change at this penalty.
+Simulated, 3000 normal series of 200 elements each, autoregressive: without a change in level one is
+found in 0.1 % if neighbours are not correlated, in 0.6 % at a correlation of 0.3, in 1.1 % at 0.6,
+in 3.7 % at 0.8.
 """
 
 _STRONGEST_MEMORY: Final = 0.9

@@ -264,15 +264,31 @@ def _close(one: Candidate, other: Candidate, span: int) -> bool:
 
 
 def _root(events: Int64s, span: int, best: Fold) -> Fold:
-    """The same fold, or a surer one at a multiple or a part of its frequency."""
+    """The same fold, or a surer one at a multiple or a part of its frequency, or of fewer parts."""
     ratios = (*(1 / part for part in _PARTS), *(float(multiple) for multiple in _MULTIPLES))
-    trials = (Candidate(best.frequency * ratio, best.parts) for ratio in ratios)
-    folds = [
-        sharpen(events, span, trial)
-        for trial in trials
-        if MIN_CYCLES / span <= trial.frequency <= 0.5
-    ]
-    return min([best, *folds], key=lambda one: one.log_p)
+    trials = [Candidate(best.frequency * ratio, best.parts) for ratio in ratios]
+    visible = [trial for trial in trials if MIN_CYCLES / span <= trial.frequency <= 0.5]
+    best = min([best, *(sharpen(events, span, trial) for trial in visible)], key=_log_p)
+    return _steadier(events, span, best)
+
+
+def _steadier(events: Int64s, span: int, best: Fold) -> Fold:
+    """A fold in fewer parts of the time, as long as the phase holds over longer ones.
+
+    Fewer parts need a more exact frequency, which the phases within the parts give.
+    """
+    while best.parts > 1:
+        line = regress(events, best)
+        frequency = 1 / line.period if line else best.frequency
+        now = sharpen(events, span, Candidate(min(frequency, 0.5), best.parts // 2))
+        if now.log_p > best.log_p:
+            break
+        best = now
+    return best
+
+
+def _log_p(one: Fold) -> float:
+    return one.log_p
 
 
 def _still(hits: list[_Hit], spikes: _Spikes, span: int) -> list[_Hit]:

@@ -26,7 +26,7 @@ Int64s = NDArray[np.int64]
 _BIN_STEP: Final = 8
 _FEWEST_BINS: Final = 256
 _MOST_BINS: Final = 1 << 17
-_MOST_PARTS: Final = 8
+_MOST_PARTS: Final = 16
 _PICKS: Final = 3
 _FEW: Final = 64
 _NEIGHBOURS: Final = 8
@@ -40,12 +40,14 @@ class _Scale(NamedTuple):
         length: bins per part of the time.
         parts: how many parts the time has.
         harmonics: how many harmonics are added up, for narrow pulses.
+        long: the trial is too long for one spectrum: of the parts those with most spikes must do.
     """
 
     width: int
     length: int
     parts: int
     harmonics: tuple[int, ...]
+    long: bool
 
 
 def candidates(events: Int64s, span: int) -> list[Candidate]:
@@ -73,7 +75,7 @@ def _scales(span: int) -> Iterator[_Scale]:
         for parting in partings:
             parts = whole * parting
             if (length := -(-bins // parts)) >= _FEWEST_BINS or parting == 1:
-                yield _Scale(width, length, parts, harmonics)
+                yield _Scale(width, length, parts, harmonics, whole > 1)
             if whole > 1:
                 break  # the phase may wander between the parts already
         width *= _BIN_STEP
@@ -103,9 +105,9 @@ def _power(events: Int64s, scale: _Scale) -> tuple[Floats, float]:
     count = np.bincount(part, minlength=scale.parts)
     busiest = count.argsort(kind="stable")[::-1]
     busiest = busiest[count[busiest] > 1]
-    if scale.length == _MOST_BINS:
+    if scale.long:
         busiest = busiest[:_MOST_PARTS]
-    finer = 1 if scale.length == _MOST_BINS else 2  # twice the length: no frequency in between
+    finer = 1 if scale.long else 2  # twice the length: no frequency in between
     size = fft.next_fast_len(finer * scale.length, real=True)
     total = np.zeros(size // 2 + 1)
     for rows in np.array_split(busiest, -(-len(busiest) * size // (1 << 20)) or 1):

@@ -30,6 +30,8 @@ class Entry:
         number: counts all changes in the journal.
         owner: who changed it: process id and start, as `thread_place` writes them.
         boot: id of the boot in which it was made.
+        utc: wall-clock time just before it was made.
+        made_ns: the same by CLOCK_MONOTONIC of the host.
         before: the value that was there.
         found: what was read back after the change; empty if that was never reached.
         undone: how it was undone; empty if it was not.
@@ -45,6 +47,7 @@ class Entry:
     title: str
     before: str
     wanted: str
+    made_ns: int = 0
     found: str = ""
     undone: str = ""
 
@@ -137,9 +140,7 @@ class Journal:
         new = not self._file.exists()
         try:
             self._cut_torn_line()
-            handle = os.open(
-                self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644
-            )
+            handle = os.open(self._file, _APPEND, 0o644)
         except OSError as error:
             raise self._refused(error) from error
         try:

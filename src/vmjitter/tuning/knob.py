@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from vmjitter.effects.systree import SysTree
 from vmjitter.effects.threads import Thread
 from vmjitter.model.plan import Accel, Scenario
 from vmjitter.qemu.cmdline import Machine
 from vmjitter.tuning.change import Change
+from vmjitter.tuning.media.file import chosen, same_value
 from vmjitter.tuning.media.thread import thread_place
 
 
@@ -124,6 +126,11 @@ class Knob:
         return ()
 
 
+_NO_OWN_CPU: Final = (
+    "the guest has no CPU of its own; give it one with guest.host_cpus, or --cpus, on a "
+    "machine with at least one more"
+)
+
 Value = str | Callable[[Host], str]
 """A value, or how to find it for a host."""
 
@@ -137,26 +144,37 @@ class FileKnob(Knob):
         absent: why there may be no such file.
         optional: the kernel may refuse some of them.
         unsupported: what the file holds where it cannot be set.
+        enough: what the file may hold as well, to the same effect.
+        needs_own_cpu: without a CPU that is the guest's own there is no elsewhere.
     """
 
     files: tuple[tuple[str, Value], ...]
     absent: str
     optional: bool = False
     unsupported: tuple[str, ...] = ()
+    enough: tuple[str, ...] = ()
+    needs_own_cpu: bool = False
 
     def missing(self, host: Host) -> str:
-        """See `Knob.missing`."""
-        if not self.on_host(host):
+        """See `Knob.missing`; what is set already need not be writable."""
+        if self.needs_own_cpu and host.shared:
+            return _NO_OWN_CPU
+        places = self._places(host)
+        if not places:
             return f"{self.files[0][0]} does not exist: {self.absent}"
-        for change in self.on_host(host):
-            if (found := host.tree.read(change.place)) in self.unsupported:
-                return f"{change.place} is {found!r}: this machine has no such thing"
-            if not host.tree.usable(change.place):
-                return f"{change.place} cannot be written to; root can, outside of a container"
-        return ""
+        why = [self._refusal(host.tree, change) for change in places]
+        refusals = [one for one in why if one]
+        return refusals[0] if refusals and not (self.optional and len(refusals) < len(why)) else ""
 
     def on_host(self, host: Host) -> tuple[Change, ...]:
         """See `Knob.on_host`."""
+        return tuple(
+            change
+            for change in self._places(host)
+            if chosen(host.tree.read(change.place) or "") not in self.enough
+        )
+
+    def _places(self, host: Host) -> tuple[Change, ...]:
         return tuple(
             Change(
                 medium="file",
@@ -167,6 +185,16 @@ class FileKnob(Knob):
             for pattern, value in self.files
             for path in host.tree.match(pattern)
         )
+
+    def _refusal(self, tree: SysTree, change: Change) -> str:
+        found = chosen(tree.read(change.place) or "")
+        if found in self.unsupported:
+            return f"{change.place} is {found!r}: this machine has no such thing"
+        if found in self.enough or same_value(found, change.wanted):
+            return ""
+        if not tree.usable(change.place):
+            return f"{change.place} cannot be written to; root can, outside of a container"
+        return ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,6 +281,11 @@ class ModuleKnob(Knob):
         found = host.tree.read(path)
         if found is None:
             return f"{path} does not exist: the module {self.module} is not loaded, or too old"
+        if found != self.reads and self._built_in(host):
+            return (
+                f"{path} is {found}, and {self.module} is part of the kernel: start the host with "
+                f"{self.module}.{self.parameter}={self.value} on the kernel's command line"
+            )
         if found != self.reads:
             return (
                 f"{path} is {found}, and is read only when the module is loaded: "
@@ -262,11 +295,17 @@ class ModuleKnob(Knob):
 
     def on_host(self, host: Host) -> tuple[Change, ...]:
         """See `Knob.on_host`; only where it is not in force yet."""
-        if not self.missing(host):
+        path = f"/sys/module/{self.module}/parameters/{self.parameter}"
+        if host.tree.read(path) == self.reads or self._built_in(host):
             return ()
         text = f"options {self.module} {self.parameter}={self.value}\n"
         place = f"/etc/modprobe.d/vmjitter-{self.name}.conf"
         return (Change(medium="drop-in", place=place, wanted=text),)
+
+    def _built_in(self, host: Host) -> bool:
+        """Only what was loaded has a state (Documentation/ABI/testing/sysfs-module)."""
+        directory = f"/sys/module/{self.module}"
+        return host.tree.exists(directory) and not host.tree.exists(f"{directory}/initstate")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,10 +326,7 @@ class ThreadKnob(Knob):
     def missing(self, host: Host) -> str:
         """See `Knob.missing`."""
         if self.needs_own_cpu and host.shared:
-            return (
-                "the guest has no CPU of its own; give it one with guest.host_cpus on a machine "
-                "with at least one more"
-            )
+            return _NO_OWN_CPU
         return ""
 
     def on_threads(self, target: Target) -> tuple[Change, ...]:

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from vmjitter.effects.clock import utc_now
+from vmjitter.effects.clock import now_ns, utc_now
 from vmjitter.effects.threads import thread
 from vmjitter.errors import MissingCapability
 from vmjitter.model.run import KnobChange
 from vmjitter.tuning.change import Change, Medium
 from vmjitter.tuning.journal import Entry, Journal, boot_id
-from vmjitter.tuning.media.thread import thread_place, tid_of
+from vmjitter.tuning.media.thread import still_runs, thread_place
 
 GONE: Final = "gone"
 
@@ -30,6 +30,7 @@ class How(StrEnum):
     GONE = "gone"
     """The place does not exist any more, such as a thread that has ended."""
     REBOOTED = "gone with the restart"
+    HANDED_ON = "left to a later change of the same place, which knows what was there before"
     FAILED = "failed"
 
 
@@ -40,12 +41,29 @@ class Undone:
     Attributes:
         found: the value that is there now.
         reason: why it failed.
+        heir: number of the change that it was handed on to.
     """
 
     entry: Entry
     how: How
     found: str = ""
     reason: str = ""
+    heir: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Act:
+    """Something that a tuner did to a place, with its time by CLOCK_MONOTONIC.
+
+    Attributes:
+        value: what was written.
+    """
+
+    begin_ns: int
+    end_ns: int
+    knob: str
+    title: str
+    value: str
 
 
 class Tuner:
@@ -57,14 +75,15 @@ class Tuner:
 
     Attributes:
         refused: optional changes that the kernel did not take, with its reason.
+        acts: everything that was written, in its order.
     """
 
     def __init__(self, journal: Journal, media: Mapping[str, Medium]) -> None:
         self._journal = journal
         self._media = media
         self.refused: list[str] = []
-        me = thread(os.getpid())
-        self._owner = thread_place(me) if me is not None else str(os.getpid())
+        self.acts: list[Act] = []
+        self.owner = owner_of(os.getpid())
 
     def apply(self, knob: str, changes: Sequence[Change]) -> tuple[KnobChange, ...]:
         """Make changes in their order, and read each of them back.
@@ -72,16 +91,20 @@ class Tuner:
         Places that are gone are left out: threads end.
 
         Raises:
-            MissingCapability: the kernel refuses one; those before it are made and in the journal.
+            MissingCapability: the kernel refuses one; those before it are taken back.
         """
         with self._journal.exclusive():
-            number = self._fresh()
+            first = number = self._fresh()
             made = []
-            for place in changes:
-                result = self._apply(knob, place, number)
-                if result is not None:
-                    made.append(result)
-                    number += 1
+            try:
+                for place in changes:
+                    result = self._apply(knob, place, number)
+                    if result is not None:
+                        made.append(result)
+                        number += 1
+            except MissingCapability:
+                self._revert_all([one for one in self.owned() if one.number >= first])
+                raise
         return tuple(made)
 
     def verify(
@@ -100,14 +123,15 @@ class Tuner:
 
     def owned(self) -> tuple[Entry, ...]:
         """Those of them that this process made."""
-        return tuple(entry for entry in self.outstanding() if entry.owner == self._owner)
+        return tuple(entry for entry in self.outstanding() if entry.owner == self.owner)
 
     def others_at_work(self) -> tuple[Entry, ...]:
         """Outstanding changes of another process that still runs."""
+        boot = boot_id()
         return tuple(
             entry
             for entry in self.outstanding()
-            if entry.owner != self._owner and "@" in entry.owner and tid_of(entry.owner) is not None
+            if entry.owner != self.owner and entry.boot == boot and still_runs(entry.owner)
         )
 
     def revert(
@@ -118,20 +142,55 @@ class Tuner:
         What somebody else changed since is left alone.  What fails does not keep the others.
 
         Args:
-            entries: of `outstanding` or `owned`.
+            entries: of `outstanding` or `owned`; what another process has taken back meanwhile is
+                passed over.
             told: called after each.
+
+        Raises:
+            MissingCapability: the journal cannot be written to; everything was put back all the
+                same.
         """
-        done: list[Undone] = []
         with self._journal.exclusive():
-            for entry in reversed(entries):
-                undone = self._revert(entry)
-                if undone.how is not How.FAILED:
-                    self._journal.note(entry.number, undone=undone.how.value)
-                done.append(undone)
-                told(undone)
-            if not self.outstanding():
-                self._journal.clear()
+            now = {(entry.number, entry.utc, entry.place) for entry in self.outstanding()}
+            still = [one for one in entries if (one.number, one.utc, one.place) in now]
+            return self._revert_all(still, told)
+
+    def look(self, entries: Sequence[Entry]) -> tuple[Undone, ...]:
+        """What `revert` would do; changes nothing."""
+        put_back: dict[tuple[str, str], str] = {}
+        seen = []
+        for entry in reversed(entries):
+            key = (entry.medium, entry.place)
+            seen.append(self._outcome(entry, put_back.get(key)))
+            if seen[-1].how is How.RESTORED:
+                put_back[key] = entry.before
+        return tuple(seen)
+
+    def _revert_all(
+        self, entries: Sequence[Entry], told: Callable[[Undone], None] = lambda _: None
+    ) -> tuple[Undone, ...]:
+        done: list[Undone] = []
+        trouble: MissingCapability | None = None
+        for entry in reversed(entries):
+            undone = self._revert(entry)
+            try:
+                self._note(undone)
+            except MissingCapability as error:
+                trouble = error
+            done.append(undone)
+            told(undone)
+        if trouble is not None:
+            raise trouble
+        if done and not self.outstanding():
+            self._journal.clear()
         return tuple(done)
+
+    def _note(self, undone: Undone) -> None:
+        if undone.how is How.HANDED_ON and undone.heir is not None:
+            # first the heir: if we are killed in between, both know the value of before
+            self._journal.note(undone.heir, before=undone.entry.before)
+        if undone.how is not How.FAILED:
+            self._journal.note(undone.entry.number, undone=undone.how.value)
 
     def _fresh(self) -> int:
         """The number of the next entry."""
@@ -139,44 +198,61 @@ class Tuner:
 
     def _apply(self, knob: str, change: Change, number: int) -> KnobChange | None:
         medium = self._media[change.medium]
-        before = medium.read(change.place)
+        title = change.title or change.place
+        try:
+            before = medium.read(change.place)
+        except OSError as error:
+            self._refuse(knob, change, error)
+            return None
         if before is None:
             return None
-        title = change.title or change.place
         made = KnobChange(
             knob=knob, target=title, before=before, wanted=change.wanted, read_back=before
         )
         if medium.same(before, change.wanted):
             return replace(made, read_back=change.wanted)
-        self._journal.add(
-            Entry(
-                number=number,
-                owner=self._owner,
-                boot=boot_id(),
-                utc=utc_now().isoformat(timespec="seconds"),
-                knob=knob,
-                medium=change.medium,
-                place=change.place,
-                title=title,
-                before=before,
-                wanted=change.wanted,
-            )
-        )
+        begin_ns = now_ns()
+        self._journal.add(self._entry(number, knob, change, before, begin_ns))
         try:
-            medium.write(change.place, change.wanted)
+            self._write(knob, change, begin_ns)
         except ProcessLookupError:
             self._journal.note(number, undone=How.GONE.value)
             return None
         except OSError as error:
             self._journal.note(number, undone=How.UNCHANGED.value)
-            if change.optional:
-                self.refused.append(f"{title}: {error.strerror or error}")
-                return None
-            raise _refused(knob, title, change.wanted, error) from error
+            self._refuse(knob, change, error)
+            return None
         found = medium.read(change.place) or ""
         self._journal.note(number, found=found)
         same = medium.same(found, change.wanted) if found else False
         return replace(made, read_back=change.wanted if same else found or GONE)
+
+    def _entry(self, number: int, knob: str, change: Change, before: str, at_ns: int) -> Entry:
+        return Entry(
+            number=number,
+            owner=self.owner,
+            boot=boot_id(),
+            utc=utc_now().isoformat(timespec="milliseconds"),
+            made_ns=at_ns,
+            knob=knob,
+            medium=change.medium,
+            place=change.place,
+            title=change.title or change.place,
+            before=before,
+            wanted=change.wanted,
+        )
+
+    def _write(self, knob: str, change: Change, begin_ns: int) -> None:
+        self._media[change.medium].write(change.place, change.wanted)
+        title = change.title or change.place
+        act = Act(begin_ns=begin_ns, end_ns=now_ns(), knob=knob, title=title, value=change.wanted)
+        self.acts.append(act)
+
+    def _refuse(self, knob: str, change: Change, error: OSError) -> None:
+        title = change.title or change.place
+        if not change.optional:
+            raise _refused(knob, title, change.wanted, error) from error
+        self.refused.append(f"{title}: {error.strerror or error}")
 
     def _now(self, change: Change) -> str | None:
         medium = self._media[change.medium]
@@ -186,6 +262,39 @@ class Tuner:
         return found
 
     def _revert(self, entry: Entry) -> Undone:
+        begin_ns = now_ns()
+        plan = self._outcome(entry)
+        if plan.how is not How.RESTORED:
+            return plan
+        medium = self._media[entry.medium]
+        try:
+            medium.write(entry.place, entry.before)
+            found = medium.read(entry.place) or ""
+        except ProcessLookupError:
+            return Undone(entry=entry, how=How.GONE)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            return Undone(entry=entry, how=How.FAILED, reason=reason)
+        act = Act(
+            begin_ns=begin_ns,
+            end_ns=now_ns(),
+            knob=entry.knob,
+            title=entry.title,
+            value=entry.before,
+        )
+        self.acts.append(act)
+        if not medium.same(found, entry.before):
+            reason = f"the kernel took {entry.before!r} and made {found!r} of it"
+            return Undone(entry=entry, how=How.FAILED, found=found, reason=reason)
+        return replace(plan, found=found)
+
+    def _outcome(self, entry: Entry, now: str | None = None) -> Undone:
+        """What becomes of a change; `How.RESTORED` means that it is to be written back.
+
+        Args:
+            entry: the change.
+            now: the value that is there; None to look.
+        """
         medium = self._media.get(entry.medium)
         if medium is None:
             reason = f"this vmjitter knows no {entry.medium!r}"
@@ -193,29 +302,33 @@ class Tuner:
         if entry.boot != boot_id() and not medium.lasting:
             return Undone(entry=entry, how=How.REBOOTED)
         try:
-            return self._put_back(entry, medium)
-        except ProcessLookupError:
-            return Undone(entry=entry, how=How.GONE)
+            now = medium.read(entry.place) if now is None else now
         except OSError as error:
             reason = error.strerror or str(error)
             return Undone(entry=entry, how=How.FAILED, reason=reason)
+        return self._compare(entry, medium, now)
 
-    @staticmethod
-    def _put_back(entry: Entry, medium: Medium) -> Undone:
-        now = medium.read(entry.place)
+    def _compare(self, entry: Entry, medium: Medium, now: str | None) -> Undone:
         if now is None:
             return Undone(entry=entry, how=How.GONE)
         if medium.same(now, entry.before):
             return Undone(entry=entry, how=How.UNCHANGED, found=now)
         ours = (entry.wanted, entry.found) if entry.found else (entry.wanted,)
-        if not any(medium.same(now, value) for value in ours):
-            return Undone(entry=entry, how=How.FOREIGN, found=now)
-        medium.write(entry.place, entry.before)
-        found = medium.read(entry.place) or ""
-        if not medium.same(found, entry.before):
-            reason = f"the kernel took {entry.before!r} and made {found!r} of it"
-            return Undone(entry=entry, how=How.FAILED, found=found, reason=reason)
-        return Undone(entry=entry, how=How.RESTORED, found=found)
+        if any(medium.same(now, value) for value in ours):
+            return Undone(entry=entry, how=How.RESTORED, found=now)
+        for later in self.outstanding():
+            if (later.medium, later.place) == (entry.medium, entry.place):
+                chained = any(medium.same(later.before, value) for value in ours)
+                if later.number > entry.number and chained:
+                    heir = later.number
+                    return Undone(entry=entry, how=How.HANDED_ON, found=now, heir=heir)
+        return Undone(entry=entry, how=How.FOREIGN, found=now)
+
+
+def owner_of(pid: int) -> str:
+    """How the journal names a process: its id and its start."""
+    me = thread(pid)
+    return thread_place(me) if me is not None else str(pid)
 
 
 def _refused(knob: str, title: str, wanted: str, error: OSError) -> MissingCapability:

@@ -163,9 +163,7 @@ def extremes_only(count: int, min_ns: int, max_ns: int, width_ns: int) -> Counte
         min_ns: smallest latency, in steps of ``width_ns``; likewise ``max_ns``.
     """
     if min_ns == max_ns:
-        return Counted(
-            bins=[(min_ns, min_ns + width_ns - 1, count)], min_ns=min_ns, max_ns=max_ns
-        )
+        return Counted(bins=[(min_ns, min_ns + width_ns - 1, count)], min_ns=min_ns, max_ns=max_ns)
     return Counted(
         bins=[(min_ns, min_ns + width_ns - 1, 1)],
         overflow=max(1, count - 1),

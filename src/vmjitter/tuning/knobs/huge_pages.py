@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
+from vmjitter.errors import MissingCapability
 from vmjitter.qemu.cmdline import Machine
 from vmjitter.tuning.change import Change
 from vmjitter.tuning.knob import Host, Knob, Needs
@@ -34,10 +35,20 @@ class HugePages(Knob):
         return (Change(medium="file", place=place, wanted=str(have + more)),) if more else ()
 
     def on_machine(self, machine: Machine, host: Host) -> Machine:
-        """Back the memory by them, if there are enough by now; else QEMU would not start."""
+        """Back the memory by them.
+
+        Raises:
+            MissingCapability: there are not enough, and QEMU would not start.
+        """
         free = int(host.tree.read(f"{_POOL}/free_hugepages") or 0)
-        enough = free * _PAGE_BYTES >= machine.memory_bytes
-        return replace(machine, huge_page_bytes=_PAGE_BYTES, prealloc=True) if enough else machine
+        wanted = machine.memory_bytes // _PAGE_BYTES
+        if free < wanted:
+            raise MissingCapability(
+                f"only {free} of {wanted} huge pages are free",
+                hint="start it soon after the host, before memory is in pieces, or make the pool "
+                "with hugepages=N on the kernel's command line",
+            )
+        return replace(machine, huge_page_bytes=_PAGE_BYTES, prealloc=True)
 
 
 KNOB: Final = HugePages(

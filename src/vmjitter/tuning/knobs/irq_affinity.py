@@ -16,6 +16,7 @@ KNOB: Final = FileKnob(
     name="irqs-elsewhere",
     effect="interrupts of devices go to CPUs that the guest does not use",
     files=(("/proc/irq/[0-9]*/smp_affinity_list", _elsewhere),),
+    needs_own_cpu=True,
     absent="no interrupt can be moved",
     optional=True,  # the kernel keeps those of queues that it manages itself
     worth="each interrupt on the guest's CPU takes it out of the guest",

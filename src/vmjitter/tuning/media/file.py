@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Final
 
 from vmjitter.effects.systree import SysTree
+
+_EMPTY_GROUP: Final = re.compile(r"0+,(?=[0-9a-f]{8}(,|$))")
+"""Of a bit mask, lib/vsprintf.c in Linux: all groups but the first have eight digits."""
+
+_LEADING_ZEROS: Final = re.compile(r"^0+(?=[0-9a-f])")
 
 
 @dataclass(frozen=True)
@@ -41,10 +47,16 @@ def chosen(text: str) -> str:
 
 
 def same_value(one: str, other: str) -> bool:
-    """Whether two texts of a file mean the same: bit masks may have leading zeros."""
+    """Whether two texts of a file mean the same.
+
+    The kernel writes several numbers with tabs in between, and bit masks in groups of 32 bits with
+    leading zeros; a list of CPUs such as "0,2" is no mask.
+    """
     return _plain(one) == _plain(other)
 
 
 def _plain(text: str) -> str:
-    words = re.split(r"[\s,]+", text.strip())
-    return ",".join(word.lstrip("0") or "0" for word in words).lstrip("0,") or "0"
+    words = " ".join(text.split())
+    while _EMPTY_GROUP.match(words):
+        words = words.partition(",")[2]
+    return _LEADING_ZEROS.sub("", words)

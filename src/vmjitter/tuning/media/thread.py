@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
+from vmjitter.effects.systree import SysTree
 from vmjitter.effects.threads import Thread, thread
 
 
@@ -18,6 +19,13 @@ def tid_of(place: str) -> int | None:
     tid, _, started = place.partition("@")
     found = thread(int(tid))
     return found.tid if found is not None and str(found.started) == started else None
+
+
+def still_runs(place: str) -> bool:
+    """Whether the thread is there and has not ended; one that nobody waited for has (proc(5))."""
+    tid = tid_of(place)
+    stat = SysTree().read(f"/proc/{tid}/stat") if tid is not None else None
+    return stat is not None and stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
 def tid_or_error(place: str) -> int:

@@ -59,10 +59,8 @@ def _settings(view: PageView) -> list[Block]:
     knobs = [_knob(t, knob) for t in view.trials for knob in t.result.status.knobs]
     if knobs:
         blocks.append(table("Settings that were changed for a trial", _KNOBS, knobs))
-    for title, values in (("every trial", alike), ("every guest", guest_alike)):
-        if values:
-            blocks.append(_facts(f"Settings of {title}", values))
-    return blocks
+    same = {"Settings of every trial": alike, "Settings of every guest": guest_alike}
+    return [*blocks, *(_facts(title, facts) for title, facts in same.items() if facts)]
 
 
 _KNOBS: Final = (
