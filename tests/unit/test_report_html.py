@@ -191,6 +191,13 @@ def test_hostile_names_stay_words(tmp_path: Path) -> None:
     }
 
 
+def test_name_that_is_no_unicode_does_not_cost_the_page(tmp_path: Path) -> None:
+    run = pair(tmp_path).run
+    run = replace(run, info=replace(run.info, title="half a \ud83d"))
+    write_page(judge(run), tmp_path / "report.html")
+    assert "<h1>half a ?</h1>" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
 def test_tables_have_headings_and_pictures_have_words(tmp_path: Path) -> None:
     page = Page(render_page(pair(tmp_path)))
     assert {one.get("scope") for one in page.having("th")} == {"col", "row"}

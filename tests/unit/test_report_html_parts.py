@@ -23,7 +23,7 @@ from vmjitter.report.html.envelope import of_digest, of_samples
 from vmjitter.report.html.samples import LONG_PEAKS, packed, payload, script_json
 from vmjitter.report.html.sections.configuration import compared, guest_settings_of, qemu_options
 from vmjitter.report.html.sections.worst import load_state
-from vmjitter.report.html.svg import Scale, plain_number, share_label, ticks, upwards
+from vmjitter.report.html.svg import Scale, plain_number, power_label, ticks, upwards
 from vmjitter.report.html.view import PageView, exact, grouped, setting, view_of
 from vmjitter.report.result import judge
 from vmjitter.stats.digest import digest_of
@@ -282,4 +282,10 @@ def test_numbers_in_words() -> None:
     assert exact(None) == "\N{EN DASH}"
     assert exact(1500) == "1.50\N{NO-BREAK SPACE}µs"
     assert plain_number(0.5) == "0.5"
-    assert share_label(1e-5) == "10⁻⁵"
+    assert power_label(1e-5) == "10⁻⁵"
+    assert [power_label(value) for value in (1.0, 100.0, 1000.0, 2000.0)] == [
+        "1",
+        "100",
+        "10³",
+        "2000",
+    ]

@@ -211,7 +211,8 @@ def examine(before: Group, after: Group) -> Conditions:
         if not all(values):  # a group without a trial
             continue
         if "" in values[0] | values[1]:
-            unknown.append(_unknown(condition.what, values, before, after))
+            sides = [side for side, each in zip("AB", values, strict=True) if "" in each]
+            unknown.append(f"{condition.what} ({', '.join(sides)})")
         known = [each - {""} for each in values]
         if all(known) and not _alike(condition.name, known[0] | known[1]):
             forbidding.append(_difference(condition.name, condition.what, *known))
@@ -241,11 +242,6 @@ def _alike(name: str, values: set[str]) -> bool:
     return max(counts) <= _LENGTHS_ALIKE * min(counts)
 
 
-def _unknown(what: str, values: Sequence[set[str]], before: Group, after: Group) -> str:
-    sides = [group.label for group, each in zip((before, after), values, strict=True) if "" in each]
-    return f"{what} of {' and '.join(dict.fromkeys(sides))}"
-
-
 def _difference(name: str, what: str, before: set[str], after: set[str]) -> Difference:
     texts = (" / ".join(sorted(values)) for values in (before, after))
     return Difference(name=name, what=what, before=next(texts), after=next(texts))
@@ -264,7 +260,7 @@ def _length(member: Member) -> str:
 
 def _probe(member: Member) -> str:
     if member.imported:
-        return member.run.info.plan
+        return member.run.info.host.get("tool", "")
     proof = member.trial.status.probe
     return f"vmjitter {proof.policy}:{proof.priority}" if proof else "vmjitter"
 
@@ -420,6 +416,8 @@ def _order(before: Group, after: Group, *, blocks: bool) -> str:
     times = [[m.trial.status.started_utc for m in group.members] for group in (before, after)]
     if not all(times) or not all(all(group) for group in times):
         return "it is not known in which order the trials were measured"
+    if len({*times[0], *times[1]}) == 1:
+        return "measured at the same time"
     if max(times[0]) < min(times[1]) or max(times[1]) < min(times[0]):
         return (
             "all trials of one side were measured before those of the other: whatever else had "

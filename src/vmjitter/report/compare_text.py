@@ -222,7 +222,7 @@ def _remarks(compared: Compared) -> Iterator[Text]:
         told = ", ".join(compared.conditions.unknown)
         yield Text(f"Not told, so taken to be the same: {told}.", _WARN)
     for word in compared.words:
-        yield Text(f"{word}.", _WARN)
+        yield Text(f"{word[:1].upper()}{word[1:]}.", _WARN)
 
 
 def _legend(compared: Compared) -> str:
@@ -358,11 +358,15 @@ def trial_name(member: Member, group: Trials) -> str:
 
 
 def _value(value: float, metric: Metric) -> str:
-    if metric.is_time:
-        return format_ns(round(value))
-    return (
-        f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}".replace(",", "\N{NO-BREAK SPACE}")
-    )
+    return format_ns(round(value)) if metric.is_time else _rate(value)
+
+
+def _rate(value: float) -> str:
+    """A number per hour with three or four digits."""
+    if abs(value) < 1000:
+        return f"{value:.3g}"
+    scaled, letter = (value / 1e6, "M") if abs(value) >= 1e6 else (value / 1e3, "k")
+    return f"{value:.0f}" if abs(value) < 1e4 else f"{scaled:.4g}{letter}"
 
 
 def _optional(value: float | None, metric: Metric) -> str:

@@ -54,7 +54,7 @@ def render_page(result: RunResult) -> str:
     """
     style, script = _joined(_STYLES), _joined(_SCRIPTS)
     info = result.run.info
-    return (
+    text = (
         _environment()
         .get_template("page.html.j2")
         .render(
@@ -72,6 +72,8 @@ def render_page(result: RunResult) -> str:
             version=__version__,
         )
     )
+    # A name that is not UTF-8, from a path or a JSON escape, must not cost the page.
+    return text.encode(errors="replace").decode()
 
 
 def _machine(result: RunResult) -> str:

@@ -112,11 +112,12 @@ def plain_number(value: float) -> str:
     return f"{value:.6g}"
 
 
-def share_label(value: float) -> str:
-    """A share for a logarithmic axis: 1 or a power of ten."""
-    if value >= 1:
-        return f"{value:g}"
-    return "10" + str(round(math.log10(value))).translate(_SUPERSCRIPT)
+def power_label(value: float) -> str:
+    """A number for a logarithmic axis, where it is long and a power of ten as such."""
+    power = round(math.log10(value))
+    if 0 <= power < 3 or not math.isclose(value, 10.0**power):
+        return plain_number(value)
+    return "10" + str(power).translate(_SUPERSCRIPT)
 
 
 _SUPERSCRIPT: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

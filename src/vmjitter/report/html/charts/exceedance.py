@@ -15,7 +15,7 @@ from vmjitter.report.html.svg import (
     Scale,
     across,
     log_time_labels,
-    share_label,
+    power_label,
     stairs,
     ticks,
     upwards,
@@ -48,7 +48,7 @@ def exceedance_chart(view: PageView) -> Markup:
     picture = Picture(height=_HEIGHT)
     x, y = _scales(view)
     picture.axis_y(
-        y, [(v, share_label(v)) for v in ticks(y, 8)], "share of wake-ups as late or later"
+        y, [(v, power_label(v)) for v in ticks(y, 8)], "share of wake-ups as late or later"
     )
     picture.axis_x(x, log_time_labels(x), "latency, logarithmic")
     for trial in trials:

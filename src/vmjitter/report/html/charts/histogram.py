@@ -14,7 +14,7 @@ from vmjitter.report.html.svg import (
     Scale,
     across,
     linear_labels,
-    plain_number,
+    power_label,
     ticks,
     time_unit,
     upwards,
@@ -49,7 +49,7 @@ def histogram_chart(
     x = across(start, start + max(1, len(counts)) * width_ns)
     y = upwards(0.7, max(10.0, float(counts.max(initial=1)) * 1.5), log=True)
     unit, word = time_unit(x.high)
-    picture.axis_y(y, [(v, plain_number(v)) for v in ticks(y, 5)], "wake-ups per bin, logarithmic")
+    picture.axis_y(y, [(v, power_label(v)) for v in ticks(y, 5)], "wake-ups per bin, logarithmic")
     picture.axis_x(x, linear_labels(x, unit), f"latency ({word})")
     picture.path(_bars(x, y, start, counts, width_ns), f"fill {trial.look}")
     if deadline_ns is not None:

@@ -8,7 +8,7 @@ from vmjitter.report.html.svg import (
     Picture,
     across,
     log_time_labels,
-    plain_number,
+    power_label,
     stairs,
     ticks,
     upwards,
@@ -25,7 +25,7 @@ def running_max_chart(trials: tuple[TrialView, ...], deadline_ns: int | None) ->
     low = max(100, min(first)) * 0.8
     x, y = across(1, longest, log=True), upwards(low, max([*worst, 10 * low]) * 1.3, log=True)
     picture.axis_y(y, log_time_labels(y), "latest wake-up so far, logarithmic")
-    picture.axis_x(x, [(v, plain_number(v)) for v in ticks(x, 7)], "activations, logarithmic")
+    picture.axis_x(x, [(v, power_label(v)) for v in ticks(x, 7)], "activations, logarithmic")
     for trial in trials:
         digest = trial.digest
         steps = stairs(x(digest.record_index + 1), y(digest.record_ns), x.at(digest.activations))

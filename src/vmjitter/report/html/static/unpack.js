@@ -55,7 +55,7 @@ const unpack = (() => {
   class Samples {
     constructor(head, value) {
       this.period = head.period_ns; this.count = head.count; this.size = 1; this.every = true;
-      this.value = value; this.worst = latest(value);
+      this.value = value;
     }
     /* Extremes of the activations from..to-1, and where the latest of them is. */
     extremes(from, to) {
@@ -73,6 +73,8 @@ const unpack = (() => {
       return count;
     }
     known(place) { return this.value[place]; }
+    /* The latest wake-ups, the latest of all first; sorted when somebody asks. */
+    get worst() { return this.sorted ??= latest(this.value); }
   }
 
   /* The extremes of blocks, and the latest wake-ups one by one. */
