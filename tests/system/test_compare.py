@@ -35,22 +35,26 @@ def test_two_scenarios_in_turn(tmp_path: Path) -> None:
     plan, run = tmp_path / "quick.toml", tmp_path / "run"
     plan.write_text(PLAN)
     done = vmjitter("run", str(plan), "--compare", "bare,guest", "--output", str(run), "--json")
-    result = json.loads(done.stdout)
-    found = result["comparison"]
-    assert done.returncode == found["exit_status"], done.stderr
     # What the machine does meanwhile is not ours: every answer is possible, but it is complete.
-    assert done.returncode in (0, 3, 4)
+    # Under TCG the guest's watchdog may change its clock source in one trial: no result then.
+    assert done.returncode in (0, 3, 4), done.stderr
+    result = json.loads(done.stdout)
+    again = vmjitter("compare", str(run), "--json", "--allow", "clock")
+    found = json.loads(again.stdout)
+    if result["comparison"] is None:
+        assert "the clock source" in done.stderr
+        assert done.returncode == 4
+    else:
+        assert result["comparison"] == found
+        assert (run / "figures" / "compare-bare-guest.svg").stat().st_size > 10_000
+        assert done.returncode == again.returncode == found["exit_status"]
     names = sorted(path.name for path in (run / "trials").iterdir())
     assert names == TURNS
     assert [status(run, name)["round"] for name in names] == [1, 1, 2, 2, 3, 3, 4, 4]
     trials = [(trial["scenario"], trial["round"]) for trial in result["trials"]]
     assert trials == [(name[3:], place // 2 + 1) for place, name in enumerate(names)]
     _check_comparison(found)
-    assert (run / "figures" / "compare-bare-guest.svg").stat().st_size > 10_000
     assert (run / "report.html").exists()
-    again = vmjitter("compare", str(run), "--json")
-    assert again.returncode == done.returncode, again.stderr
-    assert json.loads(again.stdout) == found
     shown = vmjitter("report", str(run), "--no-figures", "--no-html")
     assert shown.stdout.count("#") >= 8
     refused = vmjitter("compare", f"{run}:bare", f"{run}:none")
@@ -68,7 +72,7 @@ def _check_comparison(found: dict[str, object]) -> None:
     compared = found["compared"]
     assert isinstance(compared, list)
     assert {"name": "disk", "what": "disk", "before": "none", "after": "virtio"} in compared
-    assert found["allowed"] == []
+    assert [each["name"] for each in found["allowed"]] in ([], ["clock"])  # type: ignore[attr-defined]
     assert any("TCG" in word for word in found["conditions"])  # type: ignore[attr-defined]
 
 
@@ -79,6 +83,7 @@ def _check_comparison(found: dict[str, object]) -> None:
         (("--compare", "bare,bare"), "two different scenarios"),
         (("--compare", "bare,gest"), "did you mean 'guest'"),
         (("--compare", "bare,guest", "--rounds", "3"), "at least 4"),
+        (("--compare", "bare,other"), "what disturbs them (load)"),
         (("--compare", "bare,guest", "--only", "bare"), "exclude each other"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import typer
 from typer.testing import CliRunner
 
 from fakes.pairmaker import paired_run, turns
+from fakes.runmaker import make_proof
 from vmjitter.cli import compare_cmd, run_cmd
 from vmjitter.config.resolve import Choices, resolve
 from vmjitter.config.sources import Value
-from vmjitter.errors import DataError, UsageError
+from vmjitter.errors import DataError, MeasurementInvalid, UsageError
 from vmjitter.store.seal import seal_run, verify_checksums
 
 
@@ -161,6 +163,26 @@ def test_after_the_measurement(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert verify_checksums(path) == []
 
 
+def test_a_condition_that_changed_meanwhile_is_no_result(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trials = turns(wake_ups=1000)
+    probe = dataclasses.replace(make_proof(), clocksource_before="hpet")
+    trials[2] = dataclasses.replace(
+        trials[2], status=dataclasses.replace(trials[2].status, probe=probe)
+    )
+    path = paired_run(tmp_path / "run", trials)
+    with pytest.raises(MeasurementInvalid, match=r"tsc against hpet / tsc \(clock\)") as caught:
+        compare_cmd.finish_comparison(path, as_json=True)
+    assert caught.value.exit_status == 4
+    assert "--allow" in caught.value.hint
+    found = json.loads(capsys.readouterr().out)
+    assert found["comparison"] is None
+    assert len(found["trials"]) == 8
+    assert verify_checksums(path) == []
+    assert call(str(path), "--allow", "clock")[0] == 0
+
+
 # -- run --compare -------------------------------------------------------------------------------
 
 
@@ -202,7 +224,45 @@ def test_run_refuses(choices: Choices, compare: str, words: str) -> None:
         run_cmd._comparing(choices, compare)
 
 
+def test_other_loads_are_refused_before_the_measurement() -> None:
+    plan = resolve("paper", run_cmd._comparing(Choices(), "kernel,kernel-io")).plan
+    with pytest.raises(UsageError, match=r"\(load\)") as caught:
+        run_cmd._check_alike(plan)
+    assert "--allow load" in caught.value.hint
+    where = resolve("paper", run_cmd._comparing(Choices(), "native,kernel-io")).plan
+    with pytest.raises(UsageError, match=r"\(accel\)"):
+        run_cmd._check_alike(where)
+    alike = run_cmd._comparing(Choices(), "kernel-io,kernel-io-mitigated")
+    run_cmd._check_alike(resolve("paper", alike).plan)
+
+
 def test_an_unknown_scenario_is_named_with_its_flag() -> None:
     with pytest.raises(UsageError, match="--compare kernl") as caught:
         resolve("paper", run_cmd._comparing(Choices(), "kernl,native"))
     assert "'kernel'" in caught.value.hint
+
+
+# -- results of other tools ----------------------------------------------------------------------
+
+CYCLICTEST = Path(__file__).parents[1] / "golden/cyclictest"
+
+
+def test_threads_of_other_tools_are_scenarios() -> None:
+    file = CYCLICTEST / "2.10-histogram.json"
+    status, shown = call(f"{file}:thread-0", f"{file}:thread-1", "--json")
+    assert status == 4
+    found = json.loads(shown)
+    assert found["order"] == "measured at the same time"
+    assert "the loads (A, B)" in found["not_told"]
+    assert found["conditions"] == ["measured by cyclictest, not by vmjitter"]
+    with pytest.raises(UsageError, match="holds several scenarios: thread-0"):
+        call(str(file), str(file))
+
+
+def test_another_length_of_another_tool() -> None:
+    sides = [f"{CYCLICTEST / name}:thread-0" for name in ("2.10-histogram.txt", "2.10-verbose.txt")]
+    with pytest.raises(UsageError, match=r"500 against 80 \(length\)"):
+        call(*sides)
+    status, shown = call(*sides, "--allow", "length")
+    assert status == 4
+    assert "in spite of another condition: activations of a trial: 500 against 80" in shown

@@ -95,7 +95,7 @@ def test_what_a_side_does_not_tell_is_no_difference_but_said(tmp_path: Path) -> 
     after = paired_run(tmp_path / "new", turns(ONE, wake_ups=1000))
     found = examine(group(before, "a"), group(after, "a"))
     assert found.forbidding == ()
-    assert found.unknown == ("the kernel under the probe of a",)
+    assert found.unknown == ("the kernel under the probe (A)",)
 
 
 def test_a_group_that_is_mixed_in_itself_is_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import typer
 from vmjitter.cli.output import stdout
 from vmjitter.cli.target import NO_TARGET, Confidence, Deadline, MaxMisses, retarget
 from vmjitter.config.parse import nearest
-from vmjitter.errors import UsageError
+from vmjitter.errors import MeasurementInvalid, UsageError
 from vmjitter.model.judge import Target
 from vmjitter.report import compare_json, json_out
 from vmjitter.report.comparable import (
@@ -123,35 +123,54 @@ def finish_comparison(path: Path, *, as_json: bool) -> None:
 
     Raises:
         VmjitterError: a file cannot be read or written.
-        typer.Exit: always, with the exit status that the comparison means.
+        MeasurementInvalid: the trials were not measured under the same conditions.
+        typer.Exit: else, with the exit status that the comparison means.
     """
     seal_run(path)
     result = _checked(judge(read_run(path)))
+    written = _write_page(result)
     before, after = _pair(result, None)
-    compared = compare_groups(
-        _group(before, [result], before), _group(after, [result], after), result.target
-    )
-    written = _write(result, compared, f"compare-{before}-{after}.svg")
-    if as_json:
-        data = {**json_out.to_data(result), "comparison": compare_json.to_data(compared)}
-        typer.echo(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
-    else:
+    groups = _group(before, [result], before), _group(after, [result], after)
+    try:
+        compared = compare_groups(*groups, result.target)
+    except UsageError as error:
+        # The user asked for nothing wrong: a condition changed while it was measured.
+        _echo_run(result, None, as_json=as_json)
+        raise MeasurementInvalid(
+            error.message, hint=f"vmjitter compare {path} compares in spite of it, with --allow"
+        ) from error
+    written |= _write_figure(compared, path / FIGURES_DIR / f"compare-{before}-{after}.svg")
+    update_checksums(path, written.values())
+    if not as_json:
         _print(compared, written, details=True)
+    _echo_run(result, compared, as_json=as_json)
     raise typer.Exit(compared.exit_status)
 
 
-def _write(result: RunResult, compared: Compared, name: str) -> dict[str, Path]:
-    """The figure and the page of a run that has just been measured, by the words for them."""
-    path = result.run.path
-    written = {"Report": path / REPORT_FILE}
-    write_page(result, written["Report"])
-    if compared.comparison.curves is not None:
-        written["Figure"] = path / FIGURES_DIR / name
-        with writing(written["Figure"]):
-            written["Figure"].parent.mkdir(exist_ok=True)
-        draw_comparison(compared, written["Figure"])
-    update_checksums(path, written.values())
-    return written
+def _echo_run(result: RunResult, compared: Compared | None, *, as_json: bool) -> None:
+    """The run as JSON, with its comparison."""
+    if as_json:
+        comparison = compare_json.to_data(compared) if compared else None
+        data = {**json_out.to_data(result), "comparison": comparison}
+        typer.echo(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _write_page(result: RunResult) -> dict[str, Path]:
+    """The page of a run that has just been measured, by the word for it."""
+    page = result.run.path / REPORT_FILE
+    write_page(result, page)
+    update_checksums(result.run.path, [page])
+    return {"Report": page}
+
+
+def _write_figure(compared: Compared, file: Path) -> dict[str, Path]:
+    """The figure, by the word for it, if there is something to draw."""
+    if compared.comparison.curves is None:
+        return {}
+    with writing(file):
+        file.parent.mkdir(exist_ok=True)
+    draw_comparison(compared, file)
+    return {"Figure": file}
 
 
 def _print(compared: Compared, written: dict[str, Path], *, details: bool) -> None:
@@ -239,13 +258,19 @@ def _two_sides(
             hint=f"write {before}:SCENARIO and {after}:SCENARIO",
         )
     sides = [_side(text, results) for text in (before, after)]
-    trials = [{member.trial.trial.path for member in _all(group)} for group in sides]
+    trials = [{_identity(member) for member in _all(group)} for group in sides]
     if trials[0] & trials[1]:
         raise UsageError(
             f"{before} and {after} are the same trials, or have some in common",
             hint="name two runs, or two scenarios of one run: RUN:SCENARIO",
         )
     return sides[0], sides[1]
+
+
+def _identity(member: Member) -> tuple[Path, str, int]:
+    """Which trial it is; all of an imported file have one path."""
+    trial = member.trial
+    return trial.trial.path.resolve(), trial.scenario, trial.status.round
 
 
 def _all(group: Group) -> Iterable[Member]:

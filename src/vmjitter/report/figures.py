@@ -138,8 +138,9 @@ def style() -> Iterator[None]:
 
 
 def _pair(panels: Sequence[_Panel], result: RunResult) -> list[_Panel]:
-    """The panels before and after, or none if one of them does not exist."""
-    by_name = {panel.result.scenario: panel for panel in panels}
+    """The panels before and after of the first round, or none if one of them does not exist."""
+    first = [panel for panel in panels if panel.result.status.round <= 1]
+    by_name = {panel.result.scenario: panel for panel in first}
     pair = [by_name[name] for name in result.run.info.pair or () if name in by_name]
     return pair if len(pair) == 2 else []
 

@@ -254,7 +254,7 @@ def _pair(result: RunResult) -> Text:
     """Before and after, as a factor: it says more than times of another machine."""
     pair = result.run.info.pair
     before, after = (result.trial(name) for name in pair) if pair else (None, None)
-    if not (before and after and before.valid and after.valid):
+    if not (before and after and before.valid and after.valid) or before.status.round:
         return Text()
     ours = _factor(before.summary.max_ns, after.summary.max_ns)
     paper = _factor(before.status.paper_max_ns, after.status.paper_max_ns)

@@ -352,9 +352,9 @@ def _row(
     values = [[figures.value(metric) for figures in group] for group in (before, after)]
     early = tuple(value for value in values[0] if value is not None)
     late = tuple(value for value in values[1] if value is not None)
-    missing = sum(map(len, values)) - len(early) - len(late)
-    if missing or not design:
-        return Row(metric=metric, lacking=_why_missing(metric, missing))
+    without = [one for one in (*before, *after) if one.value(metric) is None]
+    if without or not design:
+        return Row(metric=metric, lacking=_why_missing(metric, without))
     return Row(
         metric=metric,
         before=early,
@@ -364,16 +364,26 @@ def _row(
     )
 
 
-def _why_missing(metric: Metric, trials: int) -> str:
-    if not trials:
+def _why_missing(metric: Metric, without: Sequence[TrialFigures]) -> str:
+    if not without:
         return "no trial to compare with"
-    many = "1 trial" if trials == 1 else f"{trials} trials"
     if metric is Metric.MAX:
-        return f"{many} without a known maximum"
-    if metric in SHARES:
-        needed = -(-3 // (1 - SHARES[metric]))
-        return f"{many} with fewer than {needed} wake-ups, or with this quantile beyond the bins"
-    return f"{many} without a known period, order or number of missed activations"
+        return f"{_trials(len(without))} without a known maximum"
+    if metric not in SHARES:
+        many = _trials(len(without))
+        return f"{many} without a known period, order or number of missed activations"
+    share = SHARES[metric]
+    short = sum(not supported(share, one.wake_ups) for one in without)
+    needed = -(-3 // (1 - share)) if share > Fraction(1, 2) else 1
+    reasons = {
+        f"with fewer than {needed} wake-ups": short,
+        "with this quantile beyond what the bins tell": len(without) - short,
+    }
+    return ", ".join(f"{_trials(many)} {why}" for why, many in reasons.items() if many)
+
+
+def _trials(many: int) -> str:
+    return "1 trial" if many == 1 else f"{many} trials"
 
 
 def _tested(
