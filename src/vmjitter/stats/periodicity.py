@@ -308,23 +308,26 @@ def _sure(hits: list[_Hit]) -> list[_Hit]:
 
 
 def _without(spikes: _Spikes, found: Fold) -> _Spikes:
-    """The spikes less those of a disturber.
+    """The spikes less those of a disturber, for a further search only.
 
-    Of each range of latencies the window keeps as many as it would hold by chance, the least late
-    ones: an empty window would look like a period in what is left, a full one like a harmonic.
+    Above every latency the window keeps as many as it would hold by chance, going by the rest of
+    the cycle: an empty window would look like a period in what is left, a full one like a harmonic.
+    What the latencies there would be without the disturber is not known if it meets all of them; so
+    those that stay, the least late ones, take theirs from the rest.
     """
     margin = 1 if found.bins >= _WIDE else 0
-    inside = found.inside(spikes.activation, margin)
     share = (2 * margin + 1) / found.bins
-    rank = np.empty(len(inside), np.int64)
-    rank[np.lexsort((spikes.activation, -spikes.latency_ns))] = np.arange(1, len(inside) + 1)
-    octave = np.frexp(rank / _FEWEST)[1].clip(min=0)  # ranks up to 4, 8, 16 ...
-    removed = np.zeros(len(inside), np.bool_)
-    for one in range(int(octave.max()) + 1):
-        here = np.flatnonzero(inside & (octave == one))
-        usual = round(int(np.count_nonzero(~inside & (octave == one))) * share / (1 - share))
-        removed[here[np.argsort(rank[here])][: max(0, len(here) - usual)]] = True
-    return _Spikes(spikes.activation[~removed], spikes.latency_ns[~removed])
+    ratio = share / (1 - share)
+    order = np.lexsort((spikes.activation, -spikes.latency_ns))  # the latest first
+    inside = found.inside(spikes.activation, margin)[order]
+    met, rest = order[inside], order[~inside]
+    usual = min(len(met), round(len(rest) * ratio))
+    model = np.minimum(((np.arange(usual) + 0.5) / ratio).astype(np.int64), len(rest) - 1)
+    latency_ns = spikes.latency_ns.copy()
+    stay = met[len(met) - usual :]
+    latency_ns[stay] = latency_ns[rest[model]]
+    left = np.sort(np.concatenate([rest, stay]))
+    return _Spikes(spikes.activation[left], latency_ns[left])
 
 
 def _left_behind(one: Fold, earlier: Fold, events: Int64s) -> bool:
@@ -397,11 +400,13 @@ def _aliases(seen: _Seen) -> list[float]:
     Harmonics are those of a period that is a whole number of activations: then what happens between
     two wake-ups is never seen.  A long period is so only by chance, if its clock is another one.
     """
-    frequency = 1 / seen.period
-    both = [order + sign * frequency for order in _ALIAS_ORDERS for sign in (-1, 1)]
-    whole = round(seen.period)
+    frequency, whole = 1 / seen.period, round(seen.period)
     if whole <= _LONGEST_WHOLE and abs(seen.period - whole) <= max(seen.uncertainty, _WHOLE):
-        both += [each * frequency for each in _HARMONICS if math.gcd(each, whole) == 1]
+        beside = (order * whole + sign for order in _ALIAS_ORDERS for sign in (-1, 1))
+        factors = {each for each in (*_HARMONICS, *beside) if math.gcd(each, whole) == 1}
+        both = [each * frequency for each in factors]
+    else:
+        both = [order + sign * frequency for order in _ALIAS_ORDERS for sign in (-1, 1)]
     aliases: list[float] = []
     for alias_ns in sorted((seen.unit_ns / one for one in both), reverse=True):
         before_ns = aliases[-1] if aliases else seen.period_ns
