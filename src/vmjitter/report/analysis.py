@@ -49,7 +49,7 @@ class Analysis:
 
     @cached_property
     def stationarity(self) -> Stationarity | None:
-        """Whether the trial was the same from its beginning to its end; None as above."""
+        """Whether the trial was the same from its beginning to its end; None as above, or too short."""
         return stationarity(self.trial.digest)
 
     @cached_property
@@ -59,7 +59,7 @@ class Analysis:
 
     @cached_property
     def periods(self) -> Periodicity | None:
-        """Periodic disturbers; None if the order of the wake-ups is not known."""
+        """Periodic disturbers; None if the order of the wake-ups or the period is not known."""
         return periods(self.trial.digest, known=self._load_periods())
 
     def _load_periods(self) -> tuple[tuple[str, int], ...]:

@@ -40,6 +40,7 @@ from vmjitter.stats.spectrum import candidates
 from vmjitter.units import NS_PER_MS, NS_PER_S, NS_PER_US, format_ns, format_span
 
 Int64s = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 FALSE_ALARM: Final = 0.01
 """At most in so many trials without a periodic disturber one is reported."""
@@ -312,22 +313,35 @@ def _without(spikes: _Spikes, found: Fold) -> _Spikes:
 
     Above every latency the window keeps as many as it would hold by chance, going by the rest of
     the cycle: an empty window would look like a period in what is left, a full one like a harmonic.
-    What the latencies there would be without the disturber is not known if it meets all of them; so
-    those that stay, the least late ones, take theirs from the rest.
     """
     margin = 1 if found.bins >= _WIDE else 0
     share = (2 * margin + 1) / found.bins
-    ratio = share / (1 - share)
     order = np.lexsort((spikes.activation, -spikes.latency_ns))  # the latest first
     inside = found.inside(spikes.activation, margin)[order]
-    met, rest = order[inside], order[~inside]
-    usual = min(len(met), round(len(rest) * ratio))
-    model = np.minimum(((np.arange(usual) + 0.5) / ratio).astype(np.int64), len(rest) - 1)
-    latency_ns = spikes.latency_ns.copy()
-    stay = met[len(met) - usual :]
-    latency_ns[stay] = latency_ns[rest[model]]
-    left = np.sort(np.concatenate([rest, stay]))
-    return _Spikes(spikes.activation[left], latency_ns[left])
+    allowed = np.rint(np.cumsum(~inside) * (share / (1 - share))).astype(np.int64)
+    stays = _thinned(inside, allowed)
+    latency_ns = spikes.latency_ns[order]
+    # A disturber that meets every wake-up of its window leaves none with its usual latency.
+    gone, rest = np.flatnonzero(~stays), np.flatnonzero(~inside)
+    lacking = min(len(gone), int(allowed[-1]) - int(np.count_nonzero(stays & inside)))
+    if lacking > 0 and len(rest):
+        back = gone[np.linspace(0, len(gone) - 1, lacking).astype(np.int64)]
+        lowest = np.linspace(len(rest) * (1 - lacking / allowed[-1]), len(rest) - 1, lacking)
+        latency_ns[back] = latency_ns[rest[lowest.astype(np.int64)]]
+        stays[back] = True
+    left = np.argsort(order[stays])
+    return _Spikes(spikes.activation[order[stays][left]], latency_ns[stays][left])
+
+
+def _thinned(inside: Bools, allowed: Int64s) -> Bools:
+    """Which spikes stay: all outside, and inside as many as are allowed up to each."""
+    stays = ~inside
+    kept = 0
+    for place in np.flatnonzero(inside).tolist():
+        if kept < allowed[place]:
+            stays[place] = True
+            kept += 1
+    return stays
 
 
 def _left_behind(one: Fold, earlier: Fold, events: Int64s) -> bool:
