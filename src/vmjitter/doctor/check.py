@@ -10,7 +10,7 @@ from vmjitter.doctor.finding import Diagnosis, Finding, Severity, Unknown
 from vmjitter.tuning.knob import Needs
 from vmjitter.tuning.knobs import KNOBS
 
-View = TypeVar("View", contravariant=True)
+View_contra = TypeVar("View_contra", contravariant=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ Answer = Seen | Unseen | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check(Generic[View]):
+class Check(Generic[View_contra]):
     """One question to a view.
 
     Attributes:
@@ -63,7 +63,7 @@ class Check(Generic[View]):
     cost: str
     cure: str
     source: str
-    look: Callable[[View], Answer]
+    look: Callable[[View_contra], Answer]
     knob: str = ""
     needs: Needs = Needs.NOTHING
 
@@ -98,7 +98,7 @@ def blocker(title: str, evidence: str, **other: str) -> Seen:
     return Seen(severity=Severity.BLOCKER, title=title, evidence=evidence, **other)
 
 
-def diagnose(subject: str, checks: Iterable[Check[View]], view: View) -> Diagnosis:
+def diagnose(subject: str, checks: Iterable[Check[View_contra]], view: View_contra) -> Diagnosis:
     """Ask every check."""
     findings: list[Finding] = []
     unknown: list[Unknown] = []
@@ -112,7 +112,7 @@ def diagnose(subject: str, checks: Iterable[Check[View]], view: View) -> Diagnos
     return Diagnosis(subject=subject, findings=tuple(findings), unknown=tuple(unknown))
 
 
-def _finding(check: Check[View], seen: Seen) -> Finding:
+def _finding(check: Check[View_contra], seen: Seen) -> Finding:
     if seen.severity is Severity.OK:
         return Finding(
             id=check.id,

@@ -39,7 +39,8 @@ class KernelView:
 
     def show(self, path: str) -> str:
         """A file as evidence: "path = value"."""
-        return f"{path} = {self.read(path)}"
+        value = self.read(path)
+        return f"{path} does not exist" if value is None else f"{path} = {value or '(empty)'}"
 
     @cached_property
     def release(self) -> str:
@@ -47,12 +48,31 @@ class KernelView:
         return self.read("/proc/sys/kernel/osrelease") or ""
 
     @cached_property
+    def build(self) -> str:
+        """As ``uname -v``."""
+        return self.read("/proc/sys/kernel/version") or ""
+
+    @cached_property
     def version(self) -> Version | None:
-        """The release as numbers; None if it is none."""
-        found = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", self.release)
-        if found is None:
-            return None
-        return int(found[1]), int(found[2]), int(found[3] or 0)
+        """The release of kernel.org that it is made from, as numbers; None if there are none.
+
+        Debian and Ubuntu keep the third number of ``uname -r`` at 0 and say the true one elsewhere:
+        ``uname -v`` ends in "Debian 6.1.170-3 (DATE)", /proc/version_signature in "5.15.131".
+        """
+        places = (
+            re.search(r"Debian (\d+)\.(\d+)\.(\d+)", self.build),
+            re.search(r"(\d+)\.(\d+)\.(\d+)$", self.read("/proc/version_signature") or ""),
+            re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", self.release),
+        )
+        found = next((place for place in places if place is not None), None)
+        return (int(found[1]), int(found[2]), int(found[3] or 0)) if found else None
+
+    @property
+    def shown_release(self) -> str:
+        """Release, and what it is made from if that differs, as evidence."""
+        text = self.show("/proc/sys/kernel/osrelease")
+        made_from = ".".join(map(str, self.version or ()))
+        return text if self.release.startswith(made_from) else f"{text}, from Linux {made_from}"
 
     @cached_property
     def words(self) -> tuple[str, ...]:
@@ -71,8 +91,7 @@ class KernelView:
     @cached_property
     def realtime(self) -> bool:
         """Whether it is a PREEMPT_RT kernel."""
-        build = self.read("/proc/sys/kernel/version") or self.read("/proc/version") or ""
-        return self.read("/sys/kernel/realtime") == "1" or "PREEMPT_RT" in build
+        return self.read("/sys/kernel/realtime") == "1" or "PREEMPT_RT" in self.build
 
     @cached_property
     def cpu_flags(self) -> frozenset[str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from vmjitter.doctor.view import Facts, HostView
+from vmjitter.effects.clock import utc_now
 from vmjitter.effects.systree import SysTree
 from vmjitter.effects.threads import read_policy, write_policy
 from vmjitter.errors import CommandFailed, MissingCapability, UsageError
@@ -112,13 +113,12 @@ def _kvm_refused() -> str:
 def _kvm_trial(tree: SysTree) -> str | None:
     """What `vmjitter run` found when it last tried KVM with a guest, since this boot."""
     uptime = float((tree.read("/proc/uptime") or "0").split()[0])
-    booted = Path("/proc/self").stat().st_mtime - uptime
-    records = [
-        (path.stat().st_mtime, path)
-        for path in (cache_root() / "kvm").glob("*")
-        if path.stat().st_mtime > booted
-    ]
-    return max(records)[1].read_text().strip() if records else None
+    booted = utc_now().timestamp() - uptime
+    with suppress(OSError, ValueError):  # another user's cache, none yet, or one that is cleared
+        newest = max((cache_root() / "kvm").iterdir(), key=lambda path: path.stat().st_mtime)
+        if newest.stat().st_mtime > booted:
+            return newest.read_text(errors="replace").strip()
+    return None
 
 
 def _qemu() -> str:
@@ -129,9 +129,7 @@ def _qemu() -> str:
 
 
 def _dma_latency_us() -> int | None:
-    """The file gives the value in force as a native 32-bit integer, to root only
-    (Documentation/power/pm_qos_interface.rst).
-    """
+    """The value in force, a native 32-bit integer (Documentation/power/pm_qos_interface.rst)."""
     with suppress(OSError):
         handle = os.open("/dev/cpu_dma_latency", os.O_RDONLY | os.O_CLOEXEC)
         try:

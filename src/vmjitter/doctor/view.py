@@ -99,8 +99,8 @@ class HostView(KernelView):
                 for line in (self.read(f"{group}/cpu.stat") or "").splitlines()
                 if " " in line
             )
-            throttled = counts.get("nr_throttled")
+            throttled = counts.get("nr_throttled", "").strip()
             yield Quota(
                 evidence=f"{group}/{name} = {value}",
-                throttled=int(throttled) if throttled is not None else None,
+                throttled=int(throttled) if throttled.isdecimal() else None,
             )

@@ -49,7 +49,7 @@ class Analysis:
 
     @cached_property
     def stationarity(self) -> Stationarity | None:
-        """Whether the trial was the same from its beginning to its end; None as above, or too short."""
+        """Whether the trial was the same from begin to end; None as above, or too short."""
         return stationarity(self.trial.digest)
 
     @cached_property

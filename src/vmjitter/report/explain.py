@@ -208,7 +208,8 @@ def _threshold(run: Run, trial: Trial, options: Options) -> tuple[int, str]:
 
 def _recorded(trial: Trial) -> Int64s:
     latency = trial.latency_ns
-    return latency[latency != MISSED]
+    awake: Int64s = latency[latency != MISSED]
+    return awake
 
 
 def _latest(trial: Trial, threshold_ns: int, most: int) -> tuple[list[int], int]:
@@ -382,7 +383,7 @@ def head_lines(trial: TrialExplanation) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def trial_file_name(path: Path, trial: TrialExplanation, several: bool) -> Path:  # noqa: FBT001
+def trial_file_name(path: Path, trial: TrialExplanation, *, several: bool) -> Path:
     """Where the timeline of a trial belongs: the given file, or one per trial beside it."""
     if not several:
         return path

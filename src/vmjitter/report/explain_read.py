@@ -116,10 +116,10 @@ def _lines(file: Path, suffix: str, notes: list[str]) -> Iterator[str]:
 
 def _open(file: Path, suffix: str) -> io.TextIOBase:
     if suffix == ".gz":
-        return io.TextIOWrapper(gzip.open(file), encoding="utf-8", errors="replace")  # type: ignore[arg-type]
+        return io.TextIOWrapper(gzip.open(file), encoding="utf-8", errors="replace")
     if suffix == ".zst":
-        packed = pa.CompressedInputStream(pa.OSFile(str(file)), "zstd")
-        return io.TextIOWrapper(packed, encoding="utf-8", errors="replace")
+        packed = pa.CompressedInputStream(pa.OSFile(str(file), "r"), "zstd")
+        return io.TextIOWrapper(packed, encoding="utf-8", errors="replace")  # type: ignore[type-var]
     return file.open(encoding="utf-8", errors="replace")
 
 

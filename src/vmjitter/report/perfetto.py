@@ -1,8 +1,7 @@
 """The worst late wake-ups as a timeline for ui.perfetto.dev.
 
-The format is the JSON of the Trace Event Format, which Perfetto's interface and chrome://tracing open:
-a "process" per group of lanes, a "thread" per lane, a complete event ("X") per bar.  Times are in
-microseconds with three decimals, so nothing is lost of the nanoseconds.
+The format is the JSON of the Trace Event Format, which Perfetto's interface and chrome://tracing
+open: a "process" per group of lanes, a "thread" per lane, a complete event ("X") per bar.
 """
 
 from __future__ import annotations
@@ -83,24 +82,9 @@ def _meta(name: str, pid: int, tid: int, args: Json) -> Json:
     return {"ph": "M", "name": name, "pid": pid, "tid": tid, "args": args}
 
 
-class _Decimal(float):
-    """A number that is written as it was given."""
-
-    def __new__(cls, text: str) -> _Decimal:
-        self = super().__new__(cls, text)
-        self.text = text
-        return self
-
-    text: str
-
-    def __repr__(self) -> str:
-        return self.text
-
-
-def _us(value_ns: int) -> _Decimal:
-    sign = "-" if value_ns < 0 else ""
-    whole, rest = divmod(abs(value_ns), 1000)
-    return _Decimal(f"{sign}{whole}.{rest:03}")
+def _us(value_ns: int) -> float:
+    """A double holds nanoseconds as decimals of microseconds for the first hundred days."""
+    return value_ns / 1000
 
 
 def _line(event: Json) -> str:

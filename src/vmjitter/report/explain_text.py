@@ -1,0 +1,188 @@
+"""An explanation in the terminal: a table of causes per trial, and one wake-up as a story."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from vmjitter.report.explain import (
+    BLIND,
+    Explanation,
+    TrialExplanation,
+    head_lines,
+    title_of,
+)
+from vmjitter.report.explain_next import LEAST_LIFT
+from vmjitter.trace.attribute import Attribution, Piece, Share
+from vmjitter.trace.lift import CauseRow
+from vmjitter.trace.rules import UNEXPLAINED, rule_of
+from vmjitter.units import format_ns
+
+_ASIDE = "dim"
+_WARN = "yellow"
+_NONE = "\N{EN DASH}"
+_NARROW = 100
+_STEPS = 12
+"""A story has at most so many steps; the shorter ones are put together."""
+
+
+def print_explanation(console: Console, explanation: Explanation) -> None:
+    """Print the causes of each trial's late wake-ups."""
+    for trial in explanation.trials:
+        console.print(_trial(trial, narrow=console.width < _NARROW))
+        console.print()
+
+
+def print_story(console: Console, trial: TrialExplanation, number: int) -> None:
+    """Print what happened in one late wake-up, step by step.
+
+    Args:
+        console: where to.
+        trial: to which it belongs.
+        number: of the wake-up in the explanation.
+    """
+    one = trial.spikes[number - trial.number]
+    console.print(
+        Text.assemble(
+            (f"Late wake-up {number}", "bold"),
+            f": activation {one.window.activation} of {trial.name}, "
+            f"{format_ns(one.window.latency_ns)} late.",
+        )
+    )
+    console.print(Padding(_steps(one), (1, 2)))
+    for line in _sums(one):
+        console.print(Padding(line, (0, 1)))
+    for sentence in head_lines(trial)[1:]:
+        console.print(Padding(Text(sentence, _ASIDE), (0, 1)))
+    for line in _next_lines(trial):
+        console.print(Padding(line, (0, 1)), soft_wrap=True)
+
+
+def _trial(trial: TrialExplanation, *, narrow: bool) -> RenderableType:
+    parts: list[RenderableType] = [Text(trial.name, "bold")]
+    parts += [Padding(Text(line), (0, 1)) for line in head_lines(trial)]
+    if trial.spikes:
+        parts.append(_causes(trial, narrow=narrow))
+        parts.append(Padding(_examples(trial), (0, 1)))
+    parts += [Padding(line, (0, 1)) for line in _remarks(trial)]
+    parts += [Padding(line, (0, 1)) for line in _next_lines(trial)]
+    return Group(*parts)
+
+
+def _causes(trial: TrialExplanation, *, narrow: bool) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column("cause", overflow="fold")
+    for name in ("of spikes", "of time", "worst", "lift"):
+        table.add_column(name, justify="right", no_wrap=True)
+    if not narrow:
+        table.add_column("side", no_wrap=True)
+    for row in trial.rows:
+        rule = rule_of(row.cause)
+        cells = [
+            title_of(row.cause),
+            _percent(row.share),
+            _percent(row.time_share),
+            f"{format_ns(row.worst_ns)} (#{_number(trial, row)})" if row.spikes else _NONE,
+            _lift(row),
+        ]
+        if not narrow:
+            cells.append(str(rule.side) if rule is not None else "")
+        table.add_row(*cells, style=_ASIDE if row.cause == UNEXPLAINED else "")
+    return table
+
+
+def _number(trial: TrialExplanation, row: CauseRow) -> int:
+    places = [one.window.activation for one in trial.spikes]
+    return trial.number + places.index(row.worst_activation)
+
+
+def _percent(share: float) -> str:
+    if 0 < share < 0.001:
+        return "<0.1 %"
+    return f"{100 * share:.1f} %"
+
+
+def _lift(row: CauseRow) -> str:
+    """How much more often late wake-ups have it than ordinary ones."""
+    if row.cause == UNEXPLAINED or row.lift_at_least is None:
+        return _NONE
+    return f"{row.lift:.1f}" if row.lift is not None else f">{row.lift_at_least:.0f}"
+
+
+def _examples(trial: TrialExplanation) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for row in trial.rows:
+        if row.spikes and row.example:
+            grid.add_row(Text(row.cause, "bold"), Text(row.example))
+    return grid
+
+
+def _remarks(trial: TrialExplanation) -> Iterator[Text]:
+    always = [
+        title_of(row.cause)
+        for row in trial.rows
+        if row.lift is not None and row.lift < LEAST_LIFT and row.cause != UNEXPLAINED
+    ]
+    if always:
+        yield Text(f"Ordinary wake-ups have it about as often: {', '.join(always)}", _WARN)
+    if trial.traced:
+        for one in trial.unseen:
+            yield Text(f"Cannot be seen: {one.title} ({one.why})", _ASIDE)
+    else:
+        yield Text(f"Without a trace nothing is seen of {BLIND[4]}.", _ASIDE)
+        for hint in trial.hints:
+            yield Text(f"From the probe's own counters: {hint}", _ASIDE)
+    for note in trial.notes:
+        yield Text(note, _WARN)
+
+
+def _next_lines(trial: TrialExplanation) -> Iterator[Text]:
+    step = trial.next
+    if step is None or not trial.spikes:
+        return
+    yield Text.assemble(("Try this next: ", "bold"), step.text)
+    if step.command:
+        yield Text(f"  {step.command}", "bold cyan")
+
+
+def _steps(one: Attribution) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(justify="right", no_wrap=True)
+    grid.add_column(justify="right", no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(Text("from", _ASIDE), Text("for", _ASIDE), Text("what", _ASIDE))
+    for share, piece in _longest(one):
+        begin = f"+{format_ns(piece.start - one.window.start)}"
+        what = Text.assemble(
+            (title_of(share.cause), _ASIDE if share.cause == UNEXPLAINED else "bold"),
+            f": {piece.detail}" if piece.detail else "",
+        )
+        grid.add_row(begin, format_ns(piece.end - piece.start), what)
+    return grid
+
+
+def _longest(one: Attribution) -> list[tuple[Share, Piece]]:
+    """The longest pieces, in the order of time."""
+    pieces = [(share, piece) for share in one.shares for piece in share.pieces]
+    pieces.sort(key=lambda pair: (pair[1].start - pair[1].end, pair[1].start))
+    return sorted(pieces[:_STEPS], key=lambda pair: pair[1].start)
+
+
+def _sums(one: Attribution) -> Iterator[Text]:
+    """The pieces that the steps leave out are in the sums."""
+    left = sum(len(share.pieces) for share in one.shares) - _STEPS
+    if left > 0:
+        yield Text(f"{left} shorter steps are left out above, and counted here:", _ASIDE)
+    parts = ", ".join(
+        f"{title_of(share.cause)} {format_ns(share.ns)}"
+        f" ({_percent(share.ns / one.window.latency_ns)})"
+        for share in one.shares
+    )
+    yield Text(f"Together {format_ns(one.window.latency_ns)}: {parts}.")
