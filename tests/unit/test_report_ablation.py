@@ -16,6 +16,7 @@ from vmjitter.errors import UsageError
 from vmjitter.model.plan import Disk, Network
 from vmjitter.report.ablation import ablation
 from vmjitter.report.ablation_figure import draw_ablation
+from vmjitter.report.html.page import render_page
 from vmjitter.report.json_out import to_data
 from vmjitter.report.result import RunResult, judge
 from vmjitter.report.table import print_report
@@ -100,6 +101,14 @@ def test_the_plan_has_every_combination_with_its_devices() -> None:
     assert cells["only-vhost"].disk is Disk.IDE
     assert cells["without-priority"].mitigations == ("virtio", "vhost")
     assert len({scenario.mitigations for scenario in plan.scenarios}) == 8
+
+
+def test_the_page_has_a_section_for_it(result: RunResult) -> None:
+    page = render_page(result)
+    assert 'id="ablation"' in page
+    assert "Contributions to the worst latency" in page
+    assert "virtio and priority interact: " in page, "the picture has words, too"
+    assert "Left out, because not valid: all #4." in page
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -17,9 +18,9 @@ from vmjitter.report.explain import (
     head_lines,
     title_of,
 )
-from vmjitter.report.explain_next import LEAST_LIFT
+from vmjitter.report.explain_next import LEAST_LIFT, Next, next_step
 from vmjitter.trace.attribute import Attribution, Piece, Share
-from vmjitter.trace.lift import CauseRow
+from vmjitter.trace.lift import CauseRow, table
 from vmjitter.trace.rules import UNEXPLAINED, rule_of
 from vmjitter.units import format_ns
 
@@ -35,18 +36,23 @@ def print_explanation(console: Console, explanation: Explanation) -> None:
     """Print the causes of each trial's late wake-ups."""
     for trial in explanation.trials:
         console.print(_trial(trial, narrow=console.width < _NARROW))
+        if trial.spikes:
+            _print_next(console, trial.next)
         console.print()
 
 
-def print_story(console: Console, trial: TrialExplanation, number: int) -> None:
+def print_story(console: Console, explanation: Explanation, number: int) -> None:
     """Print what happened in one late wake-up, step by step.
 
     Args:
         console: where to.
-        trial: to which it belongs.
+        explanation: to which it belongs.
         number: of the wake-up in the explanation.
+
+    Raises:
+        UsageError: there is no such wake-up.
     """
-    one = trial.spikes[number - trial.number]
+    trial, one = explanation.spike(number)
     console.print(
         Text.assemble(
             (f"Late wake-up {number}", "bold"),
@@ -59,28 +65,27 @@ def print_story(console: Console, trial: TrialExplanation, number: int) -> None:
         console.print(Padding(line, (0, 1)))
     for sentence in head_lines(trial)[1:]:
         console.print(Padding(Text(sentence, _ASIDE), (0, 1)))
-    for line in _next_lines(trial):
-        console.print(Padding(line, (0, 1)), soft_wrap=True)
+    rows = table((one,), trial.controls)
+    _print_next(console, next_step(explanation.run, trial.trial, rows, traced=trial.traced))
 
 
 def _trial(trial: TrialExplanation, *, narrow: bool) -> RenderableType:
     parts: list[RenderableType] = [Text(trial.name, "bold")]
     parts += [Padding(Text(line), (0, 1)) for line in head_lines(trial)]
     if trial.spikes:
-        parts.append(_causes(trial, narrow=narrow))
-        parts.append(Padding(_examples(trial), (0, 1)))
+        parts.append(Padding(_causes(trial, narrow=narrow), (1, 1)))
+        parts.append(Padding(_examples(trial), (0, 1, 1, 1)))
     parts += [Padding(line, (0, 1)) for line in _remarks(trial)]
-    parts += [Padding(line, (0, 1)) for line in _next_lines(trial)]
     return Group(*parts)
 
 
 def _causes(trial: TrialExplanation, *, narrow: bool) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    table.add_column("cause", overflow="fold")
+    shown = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    shown.add_column("cause", overflow="fold")
     for name in ("of spikes", "of time", "worst", "lift"):
-        table.add_column(name, justify="right", no_wrap=True)
+        shown.add_column(name, justify="right", no_wrap=True)
     if not narrow:
-        table.add_column("side", no_wrap=True)
+        shown.add_column("side", no_wrap=True)
     for row in trial.rows:
         rule = rule_of(row.cause)
         cells = [
@@ -92,8 +97,8 @@ def _causes(trial: TrialExplanation, *, narrow: bool) -> Table:
         ]
         if not narrow:
             cells.append(str(rule.side) if rule is not None else "")
-        table.add_row(*cells, style=_ASIDE if row.cause == UNEXPLAINED else "")
-    return table
+        shown.add_row(*cells, style=_ASIDE if row.cause == UNEXPLAINED else "")
+    return shown
 
 
 def _number(trial: TrialExplanation, row: CauseRow) -> int:
@@ -143,13 +148,14 @@ def _remarks(trial: TrialExplanation) -> Iterator[Text]:
         yield Text(note, _WARN)
 
 
-def _next_lines(trial: TrialExplanation) -> Iterator[Text]:
-    step = trial.next
-    if step is None or not trial.spikes:
+def _print_next(console: Console, step: Next | None) -> None:
+    """The command on a line of its own, however long, so that it can be copied."""
+    if step is None:
         return
-    yield Text.assemble(("Try this next: ", "bold"), step.text)
+    console.print()
+    console.print(Padding(Text.assemble(("Try this next: ", "bold"), step.text), (0, 1)))
     if step.command:
-        yield Text(f"  {step.command}", "bold cyan")
+        console.print(Text(f"   {step.command}", "bold cyan"), soft_wrap=True)
 
 
 def _steps(one: Attribution) -> Table:
@@ -169,15 +175,31 @@ def _steps(one: Attribution) -> Table:
 
 
 def _longest(one: Attribution) -> list[tuple[Share, Piece]]:
-    """The longest pieces, in the order of time."""
-    pieces = [(share, piece) for share in one.shares for piece in share.pieces]
+    """The longest pieces, in the order of time; what is the same and touches is one."""
+    pieces = _joined(one)
     pieces.sort(key=lambda pair: (pair[1].start - pair[1].end, pair[1].start))
     return sorted(pieces[:_STEPS], key=lambda pair: pair[1].start)
 
 
+def _joined(one: Attribution) -> list[tuple[Share, Piece]]:
+    pieces = [(share, piece) for share in one.shares for piece in share.pieces]
+    pieces.sort(key=lambda pair: pair[1].start)
+    joined: list[tuple[Share, Piece]] = []
+    for share, piece in pieces:
+        if joined and joined[-1][0] is share and _touch(joined[-1][1], piece):
+            joined[-1] = (share, replace(joined[-1][1], end=piece.end))
+        else:
+            joined.append((share, piece))
+    return joined
+
+
+def _touch(before: Piece, after: Piece) -> bool:
+    return before.end == after.start and before.detail == after.detail
+
+
 def _sums(one: Attribution) -> Iterator[Text]:
     """The pieces that the steps leave out are in the sums."""
-    left = sum(len(share.pieces) for share in one.shares) - _STEPS
+    left = len(_joined(one)) - _STEPS
     if left > 0:
         yield Text(f"{left} shorter steps are left out above, and counted here:", _ASIDE)
     parts = ", ".join(

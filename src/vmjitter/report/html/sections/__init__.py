@@ -7,6 +7,7 @@ from typing import Final
 
 from vmjitter.report.html.blocks import Section
 from vmjitter.report.html.sections import (
+    ablation,
     assumptions,
     configuration,
     distribution,
@@ -26,6 +27,7 @@ from vmjitter.report.html.view import PageView
 
 SECTIONS: Final[tuple[Callable[[PageView], Section | None], ...]] = (
     verdict.section,
+    ablation.section,
     paper.section,
     series.section,
     distribution.section,
