@@ -126,14 +126,16 @@ class SimulatedHost:
         """Raise `SimulationStalled` if nothing has come for too long.
 
         What counts is the CPU time that the simulator has had meanwhile, so that busy neighbours do
-        not make it look stalled; a simulator that uses none is given ten times as long.
+        not make it look stalled; a simulator that uses none is given ten times as long.  The CPUs
+        of a simulated host take turns in one thread, so with two of them all takes twice as long.
         """
         if self.console.is_relative_to("/dev"):
             return  # at a console, the user is the watch
         if (size := self.console.stat().st_size if self.console.exists() else 0) != self._written:
             self._written = size
             self._progress()
-        used_ns = (self._child.cpu_ns() - self._progress_cpu_ns) // self._threads
+        turns = self._spec.cpus if self._spec.clock is Clock.VIRTUAL else 1
+        used_ns = (self._child.cpu_ns() - self._progress_cpu_ns) // (self._threads * turns)
         waited_ns = now_ns() - self._progress_ns
         if used_ns > self._spec.stall_ns or waited_ns > _IDLE_FACTOR * self._spec.stall_ns:
             raise SimulationStalled(
