@@ -19,7 +19,7 @@ from vmjitter.errors import VmjitterError
 _VERBS: Final = (
     *("run", "guest", "sim"),
     *("report", "compare", "plan", "import", "export"),
-    *("doctor",),
+    *("doctor", "tune"),
 )
 
 _HELP = """Does a guest under QEMU/KVM wake up on time, how sure is that, and what makes it late?

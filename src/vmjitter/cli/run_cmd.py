@@ -17,6 +17,7 @@ from vmjitter.config.resolve import Choices, Resolved, resolve
 from vmjitter.config.sources import Value, builtin_machines, builtin_plans
 from vmjitter.effects.clock import utc_now
 from vmjitter.errors import UsageError
+from vmjitter.model.plan import Plan
 from vmjitter.model.sim import Bench, Clock
 from vmjitter.stats.comparison import MIN_TRIALS
 from vmjitter.units import parse_duration
@@ -41,6 +42,8 @@ Examples:
   vmjitter run paper --deadline 5ms --max-misses-per-hour 1 --confidence 95
 
   vmjitter run paper --bench sim --loops 10000      in a simulated KVM host, in virtual time
+
+  vmjitter run paper --trace --breaktrace 5ms     end at the first wake-up later than 5 ms
 
   vmjitter run paper --compare kernel-io,kernel-io-mitigated     before and after, in turn
 
@@ -104,6 +107,27 @@ def run(
             "--rounds", min=1, help="Trials of each scenario. [default with --compare: 4]"
         ),
     ] = None,
+    trace: Annotated[
+        bool,
+        typer.Option("--trace", help="Record host, guest and threads, to explain late wake-ups."),
+    ] = False,
+    breaktrace: Annotated[
+        str | None,
+        typer.Option(
+            "-b",
+            "--breaktrace",
+            metavar="SPAN",
+            help="--trace, and end at the first wake-up later than this; a number means µs.",
+        ),
+    ] = None,
+    trace_threshold: Annotated[
+        str | None,
+        typer.Option(
+            "--trace-threshold",
+            metavar="SPAN",
+            help="--trace, but keep only what surrounds wake-ups later than this.",
+        ),
+    ] = None,
     assignments: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable."),
@@ -153,15 +177,17 @@ def run(
     ] = False,
 ) -> None:
     """See `_HELP`."""
-    micros = f"{interval}us" if interval is not None and interval.isdecimal() else interval
     flags = {
         "probe.loops": ("--loops", loops),
-        "probe.period": ("--interval", micros),
+        "probe.period": ("--interval", _micros(interval)),
         "probe.priority": ("--priority", priority),
         "plan.rounds": ("--rounds", rounds),
         "judge.deadline": ("--deadline", deadline),
         "judge.max_misses_per_hour": ("--max-misses-per-hour", max_misses_per_hour),
         "judge.confidence": ("--confidence", confidence),
+        "trace.enabled": ("--trace", trace or None),
+        "trace.break": ("--breaktrace", _micros(breaktrace)),
+        "trace.threshold": ("--trace-threshold", _micros(trace_threshold)),
         "bench.name": ("--bench", bench and bench.value),
         "sim.machine": ("--machine", machine),
         "sim.clock": ("--clock", clock and clock.value),
@@ -179,6 +205,8 @@ def run(
     if compare is not None:
         choices = _comparing(choices, compare)
     resolved = _resolve(plan, choices, duration)
+    if compare is not None:
+        _check_alike(resolved.plan)
     path = output or _default_output(resolved.plan.name)
     kept = f"what was measured can be read: vmjitter report {path}"
     with interruptible(kept), LiveLines(stderr(), resolved.plan, path) as live:
@@ -187,6 +215,25 @@ def run(
         live.say("figures")
     finish = report_cmd.finish_run if compare is None else compare_cmd.finish_comparison
     finish(path, as_json=as_json)
+
+
+def _check_alike(plan: Plan) -> None:
+    """Refuse before the measurement what would be refused after it."""
+    one, other = plan.scenarios
+    for name, differs in (("load", one.loads != other.loads), ("accel", one.where != other.where)):
+        if differs:
+            raise UsageError(
+                f"--compare: {one.name} and {other.name} differ in more than what is to be "
+                f"compared: in where they run or what disturbs them ({name})",
+                hint=f"measure them with --only {one.name} --only {other.name} --rounds "
+                f"{plan.rounds}, and compare in spite of it: vmjitter compare RUN --scenarios "
+                f"{one.name},{other.name} --allow {name}",
+            )
+
+
+def _micros(span: str | None) -> str | None:
+    """As in cyclictest, a number without a unit means µs."""
+    return f"{span}us" if span is not None and span.isdecimal() else span
 
 
 def _comparing(choices: Choices, compare: str) -> Choices:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 
@@ -24,6 +25,17 @@ class Change:
     wanted: str
     title: str = ""
     optional: bool = False
+
+
+def capped(changes: Iterable[Change], highest: int) -> tuple[Change, ...]:
+    """The changes with real-time priorities of at most ``highest``."""
+    return tuple(_capped(change, highest) for change in changes)
+
+
+def _capped(change: Change, highest: int) -> Change:
+    policy, _, priority = change.wanted.partition(" ")
+    above = policy in {"fifo", "rr"} and int(priority) > highest
+    return replace(change, wanted=f"{policy} {highest}") if above else change
 
 
 class Medium(Protocol):

@@ -18,7 +18,7 @@ from vmjitter.effects.threads import Thread
 from vmjitter.model.plan import Accel, Scenario
 from vmjitter.qemu.cmdline import Machine
 from vmjitter.tuning.change import Change
-from vmjitter.tuning.media.file import chosen, same_value
+from vmjitter.tuning.media.file import chosen, read_only, same_value
 from vmjitter.tuning.media.thread import thread_place
 
 
@@ -100,6 +100,11 @@ class Knob:
     worth: str = ""
     risk: str = ""
     undo: str = "the value that was there before is written back, also after SIGKILL"
+
+    @property
+    def real_time(self) -> bool:
+        """Whether it makes threads real-time, which could starve the host: under a watchdog."""
+        return False
 
     def missing(self, host: Host) -> str:  # noqa: ARG002
         """Why it cannot be used on this host; empty if it can."""
@@ -192,6 +197,8 @@ class FileKnob(Knob):
             return f"{change.place} is {found!r}: this machine has no such thing"
         if found in self.enough or same_value(found, change.wanted):
             return ""
+        if read_only(tree, change.place):
+            return f"{change.place} is {found}, and read-only in this kernel"
         if not tree.usable(change.place):
             return f"{change.place} cannot be written to; root can, outside of a container"
         return ""
@@ -321,7 +328,12 @@ class ThreadKnob(Knob):
     medium: str
     choose: Callable[[Target], Iterable[tuple[Thread, str]]]
     needs_own_cpu: bool = True
-    undo: str = "threads of QEMU end with it; threads of the kernel get their value back"
+    undo: str = "each thread gets back what it had; one that has ended needs nothing"
+
+    @property
+    def real_time(self) -> bool:
+        """See `Knob.real_time`."""
+        return self.medium == "policy"
 
     def missing(self, host: Host) -> str:
         """See `Knob.missing`."""

@@ -158,12 +158,14 @@ class Tuner:
     def look(self, entries: Sequence[Entry]) -> tuple[Undone, ...]:
         """What `revert` would do; changes nothing."""
         put_back: dict[tuple[str, str], str] = {}
+        still = {entry.number: entry for entry in self.outstanding()}
         seen = []
         for entry in reversed(entries):
             key = (entry.medium, entry.place)
-            seen.append(self._outcome(entry, put_back.get(key)))
+            seen.append(self._outcome(entry, tuple(still.values()), put_back.get(key)))
             if seen[-1].how is How.RESTORED:
                 put_back[key] = entry.before
+            _settle(still, seen[-1])
         return tuple(seen)
 
     def _revert_all(
@@ -171,17 +173,19 @@ class Tuner:
     ) -> tuple[Undone, ...]:
         done: list[Undone] = []
         trouble: MissingCapability | None = None
+        still = {entry.number: entry for entry in self.outstanding()}
         for entry in reversed(entries):
-            undone = self._revert(entry)
+            undone = self._revert(entry, tuple(still.values()))
             try:
                 self._note(undone)
             except MissingCapability as error:
                 trouble = error
+            _settle(still, undone)
             done.append(undone)
             told(undone)
         if trouble is not None:
             raise trouble
-        if done and not self.outstanding():
+        if done and not still:
             self._journal.clear()
         return tuple(done)
 
@@ -261,9 +265,9 @@ class Tuner:
             return change.wanted
         return found
 
-    def _revert(self, entry: Entry) -> Undone:
+    def _revert(self, entry: Entry, still: Sequence[Entry]) -> Undone:
         begin_ns = now_ns()
-        plan = self._outcome(entry)
+        plan = self._outcome(entry, still)
         if plan.how is not How.RESTORED:
             return plan
         medium = self._media[entry.medium]
@@ -288,11 +292,12 @@ class Tuner:
             return Undone(entry=entry, how=How.FAILED, found=found, reason=reason)
         return replace(plan, found=found)
 
-    def _outcome(self, entry: Entry, now: str | None = None) -> Undone:
+    def _outcome(self, entry: Entry, still: Sequence[Entry], now: str | None = None) -> Undone:
         """What becomes of a change; `How.RESTORED` means that it is to be written back.
 
         Args:
             entry: the change.
+            still: all that is outstanding at this moment, other processes' changes included.
             now: the value that is there; None to look.
         """
         medium = self._media.get(entry.medium)
@@ -306,23 +311,31 @@ class Tuner:
         except OSError as error:
             reason = error.strerror or str(error)
             return Undone(entry=entry, how=How.FAILED, reason=reason)
-        return self._compare(entry, medium, now)
+        return _compare(entry, medium, now, still)
 
-    def _compare(self, entry: Entry, medium: Medium, now: str | None) -> Undone:
-        if now is None:
-            return Undone(entry=entry, how=How.GONE)
-        if medium.same(now, entry.before):
-            return Undone(entry=entry, how=How.UNCHANGED, found=now)
-        ours = (entry.wanted, entry.found) if entry.found else (entry.wanted,)
-        if any(medium.same(now, value) for value in ours):
-            return Undone(entry=entry, how=How.RESTORED, found=now)
-        for later in self.outstanding():
-            if (later.medium, later.place) == (entry.medium, entry.place):
-                chained = any(medium.same(later.before, value) for value in ours)
-                if later.number > entry.number and chained:
-                    heir = later.number
-                    return Undone(entry=entry, how=How.HANDED_ON, found=now, heir=heir)
-        return Undone(entry=entry, how=How.FOREIGN, found=now)
+
+def _settle(still: dict[int, Entry], undone: Undone) -> None:
+    """Note in what is outstanding that a change is no more."""
+    if undone.heir is not None:
+        still[undone.heir] = replace(still[undone.heir], before=undone.entry.before)
+    if undone.how is not How.FAILED:
+        still.pop(undone.entry.number, None)
+
+
+def _compare(entry: Entry, medium: Medium, now: str | None, still: Sequence[Entry]) -> Undone:
+    if now is None:
+        return Undone(entry=entry, how=How.GONE)
+    ours = (entry.wanted, entry.found) if entry.found else (entry.wanted,)
+    for later in still:
+        if (later.medium, later.place) == (entry.medium, entry.place):
+            chained = any(medium.same(later.before, value) for value in ours)
+            if later.number > entry.number and chained:
+                return Undone(entry=entry, how=How.HANDED_ON, found=now, heir=later.number)
+    if medium.same(now, entry.before):
+        return Undone(entry=entry, how=How.UNCHANGED, found=now)
+    if any(medium.same(now, value) for value in ours):
+        return Undone(entry=entry, how=How.RESTORED, found=now)
+    return Undone(entry=entry, how=How.FOREIGN, found=now)
 
 
 def owner_of(pid: int) -> str:
@@ -333,9 +346,11 @@ def owner_of(pid: int) -> str:
 
 def _refused(knob: str, title: str, wanted: str, error: OSError) -> MissingCapability:
     rights = error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}
+    hint = "this machine or its kernel does not support this value"
+    if rights and wanted.startswith(("fifo ", "rr ")):
+        hint = "run as root; in a control group without real-time budget use rt-group-budget first"
+    elif rights:
+        hint = "run as root; in a container the setting may belong to the host"
     return MissingCapability(
-        f"{knob}: {title} = {wanted} was refused: {error.strerror or error}",
-        hint="run as root; in a container the setting may belong to the host"
-        if rights
-        else "this machine or its kernel does not support this value",
+        f"{knob}: {title} = {wanted.strip()} was refused: {error.strerror or error}", hint=hint
     )

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Final
 
+from vmjitter.effects.systree import SysTree
+from vmjitter.tuning.cgroups import groups_v1, groups_v2
 from vmjitter.tuning.change import Change
-from vmjitter.tuning.knob import Host, Knob
+from vmjitter.tuning.knob import Host, Knob, Target
+
+_NO_QUOTA: Final = "-1"
 
 
 @dataclass(frozen=True, kw_only=True)
 class CgroupQuotaOff(Knob):
-    """Our own control group and all above it (cgroups(7), version 2)."""
+    """The control group of QEMU, which is ours at its start, and all above it (cgroups(7))."""
 
     def missing(self, host: Host) -> str:
         """See `Knob.missing`."""
@@ -23,19 +26,25 @@ class CgroupQuotaOff(Knob):
 
     def on_host(self, host: Host) -> tuple[Change, ...]:
         """Only where there is a limit."""
-        found = []
-        for place in _quotas(host):
-            quota, _, period = (host.tree.read(place) or "max").partition(" ")
-            if quota != "max":
-                found.append(Change(medium="file", place=place, wanted=f"max {period}".strip()))
-        return tuple(found)
+        return _limits(host.tree, "self")
+
+    def on_threads(self, target: Target) -> tuple[Change, ...]:
+        """Of a QEMU that somebody else has started; only where there is a limit."""
+        return _limits(target.host.tree, str(target.pid))
 
 
-def _quotas(host: Host) -> list[str]:
-    lines = (host.tree.read("/proc/self/cgroup") or "").splitlines()
-    own = next((line.removeprefix("0::") for line in lines if line.startswith("0::")), "/")
-    groups = [PurePosixPath(own), *PurePosixPath(own).parents]
-    return [f"/sys/fs/cgroup{group if str(group) != '/' else ''}/cpu.max" for group in groups]
+def _limits(tree: SysTree, process: str) -> tuple[Change, ...]:
+    found = []
+    for group in groups_v2(tree, process):
+        place = f"{group}/cpu.max"
+        quota, _, period = (tree.read(place) or "max").partition(" ")
+        if quota != "max":
+            found.append(Change(medium="file", place=place, wanted=f"max {period}".strip()))
+    for group in groups_v1(tree, process, "cpu"):
+        place = f"{group}/cpu.cfs_quota_us"
+        if (tree.read(place) or _NO_QUOTA) != _NO_QUOTA:
+            found.append(Change(medium="file", place=place, wanted=_NO_QUOTA))
+    return tuple(found)
 
 
 KNOB: Final = CgroupQuotaOff(

@@ -8,6 +8,7 @@ from typing import Final
 
 from vmjitter.effects.systree import SysTree
 
+_ANYBODY_WRITES: Final = 0o222
 _EMPTY_GROUP: Final = re.compile(r"0+,(?=[0-9a-f]{8}(,|$))")
 """Of a bit mask, lib/vsprintf.c in Linux: all groups but the first have eight digits."""
 
@@ -38,6 +39,14 @@ class File:
     def same(self, one: str, other: str) -> bool:
         """See `Medium.same`."""
         return same_value(one, other)
+
+
+def read_only(tree: SysTree, path: str) -> bool:
+    """Whether nobody may write to a file, not even root; access(2) lets root write to any."""
+    try:
+        return not (tree.root / path.lstrip("/")).stat().st_mode & _ANYBODY_WRITES
+    except OSError:
+        return False
 
 
 def chosen(text: str) -> str:
