@@ -74,8 +74,8 @@ struct load {
 	void (*tear_down)(struct load_run *run);
 };
 
-extern const struct load load_shm, load_mem, load_sched, load_timer, load_sem, load_disk_rw,
-	load_disk_sync, load_disk_meta, load_udp, load_udp_peer;
+extern const struct load load_shm, load_mem, load_sched, load_timer, load_sem, load_cpu,
+	load_disk_rw, load_disk_sync, load_disk_meta, load_udp, load_udp_peer;
 
 /* NULL-terminated, in the order of --list. */
 extern const struct load *const load_registry[];

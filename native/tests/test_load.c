@@ -85,7 +85,7 @@ static void test_registry(void)
 		CHECK(load->default_size == 0 || (load->default_size >= load->smallest_size &&
 						  load->default_size <= load->largest_size));
 	}
-	CHECK(count == 10 && !load_find("none") && !load_find(""));
+	CHECK(count == 11 && !load_find("none") && !load_find(""));
 }
 
 static void test_random_does_not_stick(void)
@@ -93,6 +93,21 @@ static void test_random_does_not_stick(void)
 	uint64_t state = 1, first = load_random(&state);
 
 	CHECK(first != 0 && load_random(&state) != first);
+}
+
+/* A generator with a period of 2^32 - 1 is elsewhere after a burst, unless it was optimised away. */
+static void test_a_burst_of_cpu_is_one_operation(void)
+{
+	struct load_run run;
+	uint32_t first, second;
+
+	memset(&run, 0, sizeof(run));
+	CHECK(load_cpu.set_up(&run) == 0);
+	memcpy(&first, run.state, sizeof(first));
+	CHECK(load_cpu.op(&run) == 1);
+	memcpy(&second, run.state, sizeof(second));
+	CHECK(first != 0 && second != 0 && second != first);
+	load_cpu.tear_down(&run);
 }
 
 static int end_at_once(struct load_run *run)
@@ -128,6 +143,7 @@ int main(void)
 	test_free_running();
 	test_registry();
 	test_random_does_not_stick();
+	test_a_burst_of_cpu_is_one_operation();
 	test_a_helper_may_end_before_it_is_waited_for();
 	return check_result("load");
 }

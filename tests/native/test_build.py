@@ -76,7 +76,8 @@ def test_probe_under_sanitizers(sanitized: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["shm", "mem", "sched", "timer", "sem", "disk-rw", "disk-sync", "disk-meta", "udp-peer"]
+    "name",
+    ["shm", "mem", "sched", "timer", "sem", "cpu", "disk-rw", "disk-sync", "disk-meta", "udp-peer"],
 )
 def test_loads_under_sanitizers(name: str, sanitized: Path, tmp_path: Path) -> None:
     listen = ["--listen", "127.0.0.1:0"] if name == "udp-peer" else []

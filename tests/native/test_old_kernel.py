@@ -67,7 +67,7 @@ def test_the_probe_measures(arch: str) -> None:
 
 @pytest.mark.parametrize("arch", ["i386", "x86_64"])
 @pytest.mark.parametrize(
-    "load", ["shm", "mem", "sched", "timer", "sem", "disk-rw", "disk-sync", "disk-meta"]
+    "load", ["shm", "mem", "sched", "timer", "sem", "cpu", "disk-rw", "disk-sync", "disk-meta"]
 )
 def test_the_loads_run(load: str, arch: str, tmp_path: Path) -> None:
     program = native_program("load", arch)

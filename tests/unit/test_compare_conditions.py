@@ -33,7 +33,12 @@ def two_runs(tmp_path: Path, changes: dict[str, object], info: dict[str, object]
 REFUSED = [
     ("period", {"period_ns": 500_000}, {}, "the period: 1.00 ms against 500.00 µs"),
     ("kernel", {"guest_facts": {"kernel": "Linux 5.10"}}, {}, "Linux guest 6.12-rt against Linux"),
-    ("load", {"loads": (make_load("shm"),)}, {}, "shm 1000, udp 1000 against shm 1000"),
+    (
+        "load",
+        {"loads": (make_load("shm"),)},
+        {},
+        "guest shm 1000, guest udp 1000, host udp 1000 against guest shm 1000",
+    ),
     ("load", {"loads": ()}, {}, "against none"),
     ("accel", {"accel": "kvm"}, {}, "the accelerator: tcg against kvm"),
     (

@@ -82,7 +82,9 @@ class LiveLines:
 
     def _wanted(self, name: str) -> int:
         (scenario,) = (s for s in self._plan.scenarios if s.name == name)
-        return sum(load.rate for load in scenario.loads)
+        loads = (*scenario.loads, *scenario.host_loads)
+        # One that does as much as it can has no rate to be held against.
+        return sum(load.rate for load in loads) if all(load.rate for load in loads) else 0
 
     def _overview(self) -> str:
         total = len(self._plan.turns)
@@ -145,6 +147,6 @@ def _loads(rates: Mapping[str, float], wanted: int) -> str:
     own = {name: rate for name, rate in rates.items() if "(peer)" not in name}
     if not own:
         return ""
-    asked = sum(rate for name, rate in own.items() if name != "udp-recv")
+    asked = sum(rate for name, rate in own.items() if not name.startswith("udp-recv"))
     each = " ".join(f"{name} {rate:.0f}" for name, rate in own.items())
-    return f"  loads {asked:.0f}/{wanted} per s: {each}"
+    return f"  loads {asked:.0f}{f'/{wanted}' if wanted else ''} per s: {each}"

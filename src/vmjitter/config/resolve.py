@@ -34,7 +34,9 @@ from vmjitter.model.plan import (
     WireSpec,
 )
 from vmjitter.model.sim import Bench, SimSpec
+from vmjitter.model.trace import TraceSpec
 from vmjitter.tuning.knobs import KNOBS
+from vmjitter.tuning.recipes import recipe_knobs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +160,7 @@ def _plan(name: str, parsed: Mapping[str, Any], scenarios: Sequence[str]) -> Pla
         bench=parsed["bench.name"],
         sim=_sim(parsed),
         rounds=parsed["plan.rounds"],
+        trace=_trace(parsed),
     )
 
 
@@ -214,6 +217,19 @@ def _sim(parsed: Mapping[str, Any]) -> SimSpec:
     )
 
 
+def _trace(parsed: Mapping[str, Any]) -> TraceSpec:
+    return TraceSpec(
+        enabled=parsed["trace.enabled"],
+        break_ns=parsed["trace.break"],
+        threshold_ns=parsed["trace.threshold"],
+        buffer_bytes=parsed["trace.buffer"],
+        keep_bytes=parsed["trace.keep"],
+        events=parsed["trace.events"],
+        qemu=parsed["trace.qemu"],
+        guest=parsed["trace.guest"],
+    )
+
+
 def _scenario(name: str, parsed: Mapping[str, Any]) -> Scenario:
     def get(key: str) -> Any:  # noqa: ANN401 - the table's types
         return parsed[f"scenario.{name}.{key}"]
@@ -222,17 +238,36 @@ def _scenario(name: str, parsed: Mapping[str, Any]) -> Scenario:
         name=name,
         title=get("title") or name,
         where=get("where"),
-        loads=tuple(LoadSpec(name=load, rate=parsed[f"load.{load}.rate"]) for load in get("loads")),
+        loads=_loads(get("loads"), parsed),
+        host_loads=_host_loads(get("host_loads"), parsed),
+        host_load_cpus=get("host_load_cpus"),
         disk=get("disk"),
         network=get("network"),
         vhost=get("vhost"),
-        knobs=get("knobs"),
+        knobs=_knobs(get("recipe"), get("knobs")),
         paper_max_ns=get("paper_max"),
         mitigations=get("mitigations"),
     )
     for knob in scenario.knobs:
         scenario = KNOBS[knob].on_scenario(scenario)
     return scenario
+
+
+def _loads(names: Sequence[str], parsed: Mapping[str, Any]) -> tuple[LoadSpec, ...]:
+    return tuple(LoadSpec(name=name, rate=parsed[f"load.{name}.rate"]) for name in names)
+
+
+def _host_loads(names: Sequence[str], parsed: Mapping[str, Any]) -> tuple[LoadSpec, ...]:
+    own = {name: parsed[f"host_load.{name}.rate"] for name in names}
+    return tuple(
+        load if own[load.name] is None else LoadSpec(name=load.name, rate=own[load.name])
+        for load in _loads(names, parsed)
+    )
+
+
+def _knobs(recipe: str, knobs: Sequence[str]) -> tuple[str, ...]:
+    """Those of the recipe, then the others; each once."""
+    return tuple(dict.fromkeys((*(recipe_knobs(recipe) if recipe else ()), *knobs)))
 
 
 def _check(plan: Plan) -> None:
@@ -244,6 +279,7 @@ def _check(plan: Plan) -> None:
                 f"{scenario.name!r} cannot be the name of a scenario",
                 hint="use letters, digits, dots, dashes and underscores",
             )
+        _check_loads(scenario)
         if scenario.where is Where.GUEST:
             _check_devices(scenario)
         elif scenario.knobs:
@@ -251,6 +287,23 @@ def _check(plan: Plan) -> None:
                 f"scenario.{scenario.name}.knobs: there is no QEMU to change",
                 hint='remove the knobs, or set where = "guest"',
             )
+
+
+def _check_loads(scenario: Scenario) -> None:
+    """Each load counts in slots of its own, which it has once per side."""
+    for key, loads in (("loads", scenario.loads), ("host_loads", scenario.host_loads)):
+        names = [load.name for load in loads]
+        for name in names:
+            if names.count(name) > 1:
+                raise UsageError(
+                    f"scenario.{scenario.name}.{key}: {name} is there more than once",
+                    hint="name it once, and raise its rate for more of it",
+                )
+    if scenario.host_loads and scenario.where is Where.HOST:
+        raise UsageError(
+            f"scenario.{scenario.name}.host_loads: there is no guest to run beside",
+            hint='add them to loads, or set where = "guest"',
+        )
 
 
 def _check_devices(scenario: Scenario) -> None:

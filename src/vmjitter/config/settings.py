@@ -11,8 +11,9 @@ from typing import Final
 
 from vmjitter.config import parse
 from vmjitter.loads.catalog import LOADS
-from vmjitter.model.plan import Accel, Disk, Network, Policy, Where
+from vmjitter.model.plan import Accel, Disk, LoadCpus, Network, Policy, Where
 from vmjitter.model.sim import Bench, Clock
+from vmjitter.model.trace import EventSet, QemuTrace
 from vmjitter.tuning.knobs import KNOBS
 
 
@@ -29,6 +30,11 @@ class Setting:
     parse: parse.Parse
     default: object
     help: str
+
+
+def _optional(wrapped: parse.Parse) -> parse.Parse:
+    """Likewise, or an empty text for none."""
+    return lambda value: wrapped(value) if value != "" else None
 
 
 _MAX_LOOPS: Final = 10**11
@@ -78,13 +84,21 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("disk.size", parse.size, "256M", "size of the scratch disk"),
     Setting("disk.dir", parse.optional_path, "", "where its image is made; default: the trial"),
     *WIRE_SETTINGS,
+    Setting("trace.enabled", parse.boolean, False, "record events to explain late wake-ups"),  # noqa: FBT003
+    Setting("trace.break", parse.optional_duration, "", "end at the first wake-up later than this"),
+    Setting("trace.threshold", parse.optional_duration, "", "keep what surrounds later ones only"),
+    Setting("trace.buffer", parse.size, "16M", "size of a ring, per CPU; there are two of them"),
+    Setting("trace.keep", parse.size, "24M", "the most that is stored of one trial, compressed"),
+    Setting("trace.events", parse.choice(EventSet), "lean", "lean, or full: dearer, more detail"),
+    Setting("trace.qemu", parse.choice(QemuTrace), "auto", "QEMU's own events: auto, on or off"),
+    Setting("trace.guest", parse.boolean, True, "events of the guest's kernel, too"),  # noqa: FBT003
     Setting("bench.name", parse.choice(Bench), "local", "local, or sim: the simulated host"),
     Setting("sim.machine", parse.text, DEFAULT_MACHINE, "a machine that comes along, or a file"),
     *MACHINE_SETTINGS,
     Setting("sim.clock", parse.choice(Clock), "virtual", "virtual, or real: times mean nothing"),
     Setting("sim.seed", parse.integer(0, 2**63), 1, "of its random numbers; same seed, same run"),
     Setting("sim.jobs", parse.integer(0, 256), 0, "trials at the same time; 0: one per CPU"),
-    Setting("sim.stall_timeout", parse.duration, "60s", "CPU time without progress: a stall"),
+    Setting("sim.stall_timeout", parse.duration, "60s", "CPU time without progress, per CPU"),
     Setting("sim.repeats", parse.integer(0, 10), 2, "how often a stalled trial is repeated"),
     *(
         Setting(
@@ -92,6 +106,15 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             parse.integer(0, 10**9),
             kind.rate,
             f"{kind.what}, per second; 0: as many as possible",
+        )
+        for kind in LOADS.values()
+    ),
+    *(
+        Setting(
+            f"host_load.{kind.name}.rate",
+            _optional(parse.integer(0, 10**9)),
+            "",
+            f"the same, of `host_loads`; empty: as `load.{kind.name}.rate`",
         )
         for kind in LOADS.values()
     ),
@@ -104,7 +127,12 @@ SCENARIO_SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("network", parse.choice(Network), "none", "none, e1000 or virtio"),
     Setting("vhost", parse.boolean, False, "use vhost-net where the host has it"),  # noqa: FBT003
     Setting("loads", parse.names(LOADS, "load"), [], "programs that disturb"),
-    Setting("knobs", parse.names(KNOBS, "knob"), [], "settings applied after boot, in order"),
+    Setting("host_loads", parse.names(LOADS, "load"), [], "likewise, on the host beside the guest"),
+    Setting(
+        "host_load_cpus", parse.choice(LoadCpus), "guest", "theirs: guest (QEMU's), other, any"
+    ),
+    Setting("recipe", parse.text, "", "a named list of knobs, or a file; they come before knobs"),
+    Setting("knobs", parse.names(KNOBS, "knob"), [], "settings to be changed for it, in order"),
     Setting("mitigations", parse.texts, [], "of an ablation: those that are in force here"),
     Setting("paper_max", parse.optional_duration, "", "worst delay in the paper"),
 )

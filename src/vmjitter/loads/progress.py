@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -71,8 +71,16 @@ class LoadMonitor:
             self._copy(slot, upto=int(self._shm.loads[slot.index].second))
 
     def rates(self) -> dict[str, float]:
-        """Operations in the last completed second of each load, by name."""
-        return {slot.name: float(slot.history[-1]) for slot in self._slots if slot.history}
+        """Operations in the last completed second of each load, by name.
+
+        Where both sides run a load of that name, the host's has its side added.
+        """
+        rates: dict[str, float] = {}
+        for slot in self._slots:
+            if slot.history:
+                name = f"{slot.name} ({slot.side})" if slot.name in rates else slot.name
+                rates[name] = float(slot.history[-1])
+        return rates
 
     def waiting_for(self) -> str:
         """The first load that has not done anything yet, with its state; empty if all have."""
@@ -84,6 +92,11 @@ class LoadMonitor:
                 return f"{slot.name} ({_STATES.get(view.state, '?')})"
         return ""
 
+    def working(self) -> str:
+        """How many slots have counted something, of all, such as "3/5"."""
+        up = sum(1 for slot in self._slots if self._shm.loads[slot.index].ops)
+        return f"{up}/{len(self._slots)}"
+
     def failed(self) -> str:
         """Name and message of the first load that failed; empty if none has."""
         for slot in self._slots:
@@ -92,10 +105,18 @@ class LoadMonitor:
                 return f"{slot.name}: {view.message.decode(errors='replace')}"
         return ""
 
-    def all_ended(self) -> bool:
-        """Whether no load is running any more."""
+    def all_ended(self, dead: Collection[int] = ()) -> bool:
+        """Whether no load is running any more.
+
+        Args:
+            dead: slots of loads that were killed, and so cannot say that they have ended.
+        """
         ended = (layout.RUN_DONE, layout.RUN_FAILED)
-        return all(self._shm.loads[slot.index].state in ended for slot in self._slots)
+        return all(
+            self._shm.loads[slot.index].state in ended
+            for slot in self._slots
+            if slot.index not in dead
+        )
 
     def snapshot(self) -> tuple[Counted, ...]:
         """All counters as they stand now, the running second included."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from vmjitter.model.judge import Target
 from vmjitter.model.sim import Bench, SimSpec
+from vmjitter.model.trace import TraceSpec
 from vmjitter.units import Ns
 
 
@@ -20,6 +21,18 @@ class Where(StrEnum):
 
     GUEST = "guest"
     HOST = "host"
+
+
+class LoadCpus(StrEnum):
+    """On which of the host's CPUs the loads of the host itself run.
+
+    GUEST are those that QEMU is given, OTHER the rest, ANY all of them; without a division of the
+    CPUs (`GuestSpec.host_cpus`) they are the same.
+    """
+
+    GUEST = "guest"
+    OTHER = "other"
+    ANY = "any"
 
 
 class Disk(StrEnum):
@@ -119,6 +132,8 @@ class Scenario:
         knobs: names of knobs, in the order of application.
         mitigations: of an ablation, those that are in force here.
         paper_max_ns: worst delay that the paper reports for it, or None.
+        host_loads: run on the host while probe and ``loads`` run in the guest.
+        host_load_cpus: where those run.
     """
 
     name: str
@@ -131,6 +146,8 @@ class Scenario:
     knobs: tuple[str, ...]
     paper_max_ns: Ns | None
     mitigations: tuple[str, ...] = ()
+    host_loads: tuple[LoadSpec, ...] = ()
+    host_load_cpus: LoadCpus = LoadCpus.GUEST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +188,7 @@ class Plan:
     bench: Bench
     sim: SimSpec
     rounds: int = 0
+    trace: TraceSpec = TraceSpec()
 
     @property
     def turns(self) -> tuple[Turn, ...]:

@@ -63,6 +63,7 @@ class Resources:
         direct: the image's file system can bypass the page cache.
         tap_fd: tap device; None means QEMU's user-mode network.
         vhost_fd: an open /dev/vhost-net; only with ``tap_fd``.
+        trace_log: where QEMU writes the trace events that are switched on later, or None.
     """
 
     console_log: Path
@@ -74,6 +75,7 @@ class Resources:
     direct: bool
     tap_fd: int | None
     vhost_fd: int | None
+    trace_log: Path | None = None
 
 
 def qemu_argv(program: str, machine: Machine, resources: Resources) -> tuple[str, ...]:
@@ -86,6 +88,7 @@ def qemu_argv(program: str, machine: Machine, resources: Resources) -> tuple[str
         *_shared_memory(resources),
         *_disk(machine, resources),
         *_network(machine, resources),
+        *_tracing(resources),
     )
 
 
@@ -186,6 +189,12 @@ def _netdev(machine: Machine, resources: Resources) -> str:
     if machine.vhost and resources.vhost_fd is not None:
         return f"tap,id=net0,fd={resources.tap_fd},vhost=on,vhostfd={resources.vhost_fd}"
     return f"tap,id=net0,fd={resources.tap_fd},vhost=off"
+
+
+def _tracing(resources: Resources) -> tuple[str, ...]:
+    # the time stamps of trace events are switched by -msg, too (util/log.c and trace/control.c)
+    log = resources.trace_log
+    return ("-D", str(log), "-msg", "timestamp=on") if log is not None else ()
 
 
 def _escape(value: str) -> str:

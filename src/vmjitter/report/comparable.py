@@ -290,7 +290,7 @@ def _loads(member: Member) -> str:
     if member.imported:
         return ""
     own = {
-        f"{load.name} {load.rate_wanted or 'as fast as possible'}"
+        f"{load.side} {load.name} {load.rate_wanted or 'as fast as possible'}"
         for load in member.trial.status.loads
         if "(peer)" not in load.name
     }

@@ -21,6 +21,7 @@ from vmjitter.store.reader import Run, Trial
 from vmjitter.trace.attribute import Attribution, Unseen, attribute, visible
 from vmjitter.trace.causality import Alignment, check
 from vmjitter.trace.clock import ClockMap
+from vmjitter.trace.intervals import Interval, union
 from vmjitter.trace.lanes import Lane, lanes
 from vmjitter.trace.lift import CauseRow, table
 from vmjitter.trace.meta import TraceMeta
@@ -35,8 +36,11 @@ MOST_SPIKES: Final = 1000
 """So many of the latest are explained unless more are asked for."""
 
 CONTROLS: Final = 400
-CHECKED: Final = 2000
 AROUND_NS: Final = 5 * NS_PER_MS
+BEFORE_NS: Final = 20 * NS_PER_MS
+"""What a thread did at the planned time is known from its event before: so far back is looked."""
+
+AFTER_NS: Final = 6 * NS_PER_MS
 
 RUNGS: Final = {
     1: "tracefs and debugfs",
@@ -112,7 +116,7 @@ class TrialExplanation:
     @property
     def traced(self) -> bool:
         """Whether there is anything to explain from."""
-        return bool(self.scene.events or self.scene.counters.looks)
+        return self.scene.recorded or bool(self.scene.counters.looks)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -162,19 +166,19 @@ def explain_run(run: Run, options: Options) -> Explanation:
 
 def _explain_trial(run: Run, trial: Trial, options: Options, number: int) -> TrialExplanation:
     notes = list(trial.notes)
-    scene = build_scene(read_material(trial, notes))
     threshold_ns, why = _threshold(run, trial, options)
     clock = trial_clock(trial.status)
     latest, late = _latest(trial, threshold_ns, options.top or MOST_SPIKES)
-    alignment = check(scene, _wakeups(trial, clock))
-    rules, unseen = visible(scene.names, host=alignment.holds and clock is not None)
+    late_ones = _windows(trial, clock, latest)
+    ordinary = _windows(trial, clock, _ordinary(trial, threshold_ns))
+    scene = build_scene(read_material(trial, _surroundings([*late_ones, *ordinary]), notes))
+    alignment = check(scene, [window.end for window in (*late_ones, *ordinary)] if clock else [])
     aligned = alignment.holds and clock is not None
-    spikes = tuple(
-        attribute(scene, window, rules, host=aligned) for window in _windows(trial, clock, latest)
-    )
+    rules, unseen = visible(scene.names, host=aligned)
+    spikes = tuple(attribute(scene, window, rules, host=aligned) for window in late_ones)
     controls = tuple(
         attribute(scene, window, rules, host=aligned)
-        for window in _windows(trial, clock, _ordinary(trial, threshold_ns))
+        for window in ordinary
         if not scene.watched.items or _covered(scene, window)
     )
     rows = table(spikes, controls)
@@ -190,7 +194,7 @@ def _explain_trial(run: Run, trial: Trial, options: Options, number: int) -> Tri
         rows=rows,
         alignment=alignment,
         unseen=unseen,
-        next=next_step(run, trial, rows, traced=bool(scene.events)),
+        next=next_step(run, trial, rows, traced=scene.recorded),
         notes=(*notes, *scene.notes, *scene.meta.notes, *_lost(scene.meta)),
         hints=_hints(trial),
     )
@@ -245,15 +249,9 @@ def _windows(trial: Trial, clock: ClockMap | None, places: Sequence[int]) -> lis
     return found
 
 
-def _wakeups(trial: Trial, clock: ClockMap | None) -> list[int]:
-    """Actual wake-ups on the host's clock, evenly over the trial, to check the alignment with."""
-    if clock is None:
-        return []
-    latency = trial.latency_ns
-    places = np.flatnonzero(latency != MISSED)
-    chosen = [int(places[at]) for at in _evenly(len(places), CHECKED)]
-    t0_ns, period_ns = trial.samples.t0_ns, trial.period_ns
-    return [clock.to_host(t0_ns + at * period_ns + int(latency[at])) for at in chosen]
+def _surroundings(windows: Sequence[Window]) -> list[Interval]:
+    """What of the trace is needed: a long one is not held in memory as a whole."""
+    return union((window.start - BEFORE_NS, window.end + AFTER_NS) for window in windows)
 
 
 def _covered(scene: Scene, window: Window) -> bool:

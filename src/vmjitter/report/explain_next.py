@@ -16,9 +16,6 @@ _NETWORK: Final = ("e1000", "rtl8139", "pcnet", "ne2k", "virtio-net", "net")
 _DEVICE_KNOBS: Final = {"virtio-disk": ("disk", "virtio"), "virtio-net": ("network", "virtio")}
 """Knobs that change a device, with the scenario's setting and value to the same effect."""
 
-LEAST_LIFT: Final = 2.0
-"""A cause that ordinary wake-ups have half as often is not what made the late ones late."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Next:
@@ -51,11 +48,11 @@ def next_step(run: Run, trial: Trial, rows: Sequence[CauseRow], *, traced: bool)
         rule = rule_of(row.cause)
         if row.cause == UNEXPLAINED or rule is None or not row.spikes:
             continue
-        if row.lift is not None and row.lift < LEAST_LIFT:
+        if row.ordinary:
             continue
         knob = _knob(run, trial, row, rule.knobs)
         if knob:
-            text = f"Most of the explained time is {rule.title}; the setting {knob} acts on that."
+            text = f"the setting {knob} acts on the largest cause: {rule.title}."
             return Next(cause=row.cause, knob=knob, text=text, command=_command(run, trial, knob))
         if rule.advice:
             text = f"{rule.title}: {rule.advice}."

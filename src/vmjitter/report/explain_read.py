@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -14,8 +14,9 @@ import pyarrow as pa
 from vmjitter.errors import DataError
 from vmjitter.model.run import TrialStatus
 from vmjitter.store.reader import Trial
-from vmjitter.trace.clock import SAME, ClockMap, guest_clock
+from vmjitter.trace.clock import SAME, ClockMap, guest_clock, wall_clock
 from vmjitter.trace.events import Source
+from vmjitter.trace.intervals import Interval, common, union
 from vmjitter.trace.meta import NO_TRACE, TraceMeta, parse_meta
 from vmjitter.trace.parsers import Parsed
 from vmjitter.trace.parsers.ftrace import parse_ftrace
@@ -35,8 +36,13 @@ _SUFFIXES: Final = ("", ".gz", ".zst")
 T = TypeVar("T")
 
 
-def read_material(trial: Trial, notes: list[str]) -> Material:
+def read_material(trial: Trial, keep: Sequence[Interval], notes: list[str]) -> Material:
     """Read all sources of a trial's trace.
+
+    Args:
+        trial: the trial.
+        keep: times on the host's clock of which the events are needed.
+        notes: gets what was strange.
 
     What is damaged is read as far as it goes, and said in ``notes``.
 
@@ -47,9 +53,19 @@ def read_material(trial: Trial, notes: list[str]) -> Material:
     if trial.readable and not place.is_dir():
         notes.append("no trace was recorded")
     meta = _read_meta(place, notes)
-    host = _read(place, HOST_FILE, lambda lines: parse_ftrace(lines, Source.HOST), notes)
-    guest = _read(place, GUEST_FILE, lambda lines: parse_ftrace(lines, Source.GUEST), notes)
-    qemu = _read(place, QEMU_FILE, parse_qemu_log, notes)
+    clock = trial_clock(trial.status)
+    wanted = {
+        Source.HOST: common(keep, meta.kept) if meta.kept else list(keep),
+        Source.GUEST: _moved(keep, clock or SAME),
+        Source.QEMU: _moved(keep, wall_clock(meta.realtime) or SAME),
+    }
+
+    def kernel(source: Source) -> Callable[[Iterator[str]], Parsed]:
+        return lambda lines: parse_ftrace(lines, source, wanted[source])
+
+    host = _read(place, HOST_FILE, kernel(Source.HOST), notes)
+    guest = _read(place, GUEST_FILE, kernel(Source.GUEST), notes)
+    qemu = _read(place, QEMU_FILE, lambda lines: parse_qemu_log(lines, wanted[Source.QEMU]), notes)
     counters = _read(place, PROC_FILE, parse_proc_csv, notes)
     for file, parsed in ((HOST_FILE, host), (GUEST_FILE, guest), (QEMU_FILE, qemu)):
         if parsed is not None:
@@ -60,9 +76,17 @@ def read_material(trial: Trial, notes: list[str]) -> Material:
         guest=guest or NOTHING,
         qemu=qemu or NOTHING,
         counters=counters or Counters(),
-        guest_clock=trial_clock(trial.status),
+        guest_clock=clock,
         vcpu=_vcpu(trial.status),
         in_guest=trial.status.where != "host",
+    )
+
+
+def _moved(keep: Sequence[Interval], clock: ClockMap) -> list[Interval]:
+    """The same times on another clock, and a little more for its bound."""
+    slack = clock.bound_ns + 1000
+    return union(
+        (clock.from_host(start) - slack, clock.from_host(end) + slack) for start, end in keep
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from rich import box
@@ -12,14 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from vmjitter.report.explain import (
-    BLIND,
     Explanation,
     TrialExplanation,
     head_lines,
     title_of,
 )
-from vmjitter.report.explain_next import LEAST_LIFT, Next, next_step
-from vmjitter.trace.attribute import Attribution, Piece, Share
+from vmjitter.report.explain_next import Next, next_step
+from vmjitter.trace.attribute import Attribution, Piece, Share, Unseen
 from vmjitter.trace.lift import CauseRow, table
 from vmjitter.trace.rules import UNEXPLAINED, rule_of
 from vmjitter.units import format_ns
@@ -74,7 +73,7 @@ def _trial(trial: TrialExplanation, *, narrow: bool) -> RenderableType:
     parts += [Padding(Text(line), (0, 1)) for line in head_lines(trial)]
     if trial.spikes:
         parts.append(Padding(_causes(trial, narrow=narrow), (1, 1)))
-        parts.append(Padding(_examples(trial), (0, 1, 1, 1)))
+        parts.append(Padding(_examples(trial), (0, 1)))
     parts += [Padding(line, (0, 1)) for line in _remarks(trial)]
     return Group(*parts)
 
@@ -131,21 +130,30 @@ def _examples(trial: TrialExplanation) -> Table:
 
 def _remarks(trial: TrialExplanation) -> Iterator[Text]:
     always = [
-        title_of(row.cause)
-        for row in trial.rows
-        if row.lift is not None and row.lift < LEAST_LIFT and row.cause != UNEXPLAINED
+        title_of(row.cause) for row in trial.rows if row.ordinary and row.cause != UNEXPLAINED
     ]
     if always:
-        yield Text(f"Ordinary wake-ups have it about as often: {', '.join(always)}", _WARN)
-    if trial.traced:
-        for one in trial.unseen:
-            yield Text(f"Cannot be seen: {one.title} ({one.why})", _ASIDE)
+        yield Text(
+            f"Ordinary wake-ups have it about as often and as long: {'; '.join(always)}", _WARN
+        )
+    if trial.scene.recorded:
+        yield from _unseen(trial.unseen)
     else:
-        yield Text(f"Without a trace nothing is seen of {BLIND[4]}.", _ASIDE)
+        yield Text("Without events of the host no cause but a few can be told.", _WARN)
         for hint in trial.hints:
             yield Text(f"From the probe's own counters: {hint}", _ASIDE)
     for note in trial.notes:
         yield Text(note, _WARN)
+
+
+def _unseen(unseen: Sequence[Unseen]) -> Iterator[Text]:
+    """The causes that cannot be seen, those with the same reason together."""
+    reasons: dict[str, list[str]] = {}
+    for one in unseen:
+        reasons.setdefault(one.why, []).append(one.title)
+    for why, titles in reasons.items():
+        remedy = "; --set trace.qemu=on records it" if "qemu:" in why else ""
+        yield Text(f"Cannot be seen: {'; '.join(titles)} ({why}{remedy})", _ASIDE)
 
 
 def _print_next(console: Console, step: Next | None) -> None:

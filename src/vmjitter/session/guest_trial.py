@@ -19,6 +19,7 @@ from vmjitter.qemu.cmdline import USER_NET, Machine, Resources
 from vmjitter.qemu.machine import QemuMachine
 from vmjitter.session.context import Guest, TrialContext
 from vmjitter.session.guest_side import GuestSide
+from vmjitter.session.loads_beside import loads_beside
 from vmjitter.session.measure import Measurement
 from vmjitter.session.outcome import Outcome
 from vmjitter.session.progress import Progress
@@ -29,6 +30,7 @@ from vmjitter.session.resources import (
     scratch_image,
     start_peer,
 )
+from vmjitter.session.tracing import Recorder
 from vmjitter.session.tuning import Tuning
 
 TCG_CONDITION: Final = "TCG: software emulation, times are not those of a KVM host"
@@ -72,14 +74,19 @@ def measure_in_guest(context: TrialContext) -> None:
     plan, scenario, outcome = context.plan, context.scenario, context.outcome
     if context.guest is None:
         raise MissingCapability(f"no guest image for the scenario {scenario.name}")
+    context.report(_booting(plan, scenario, 0))
     with ExitStack() as stack:
-        tuning = stack.enter_context(Tuning(plan, scenario, context.guest.accel, outcome))
+        tuning = stack.enter_context(
+            Tuning(
+                plan, scenario, context.guest.accel, outcome, log=context.writer.path / "tuning.log"
+            )
+        )
         tuning.host()
+        recorder = stack.enter_context(Recorder(context))
         held = stack.enter_context(_hold(context))
         peer = _start_peer(stack, context, held)
-        context.report(_booting(plan, scenario, 0))
         with outcome.phases.phase("boot"):
-            machine = stack.enter_context(_start(context, context.guest, held, tuning))
+            machine = stack.enter_context(_start(context, context.guest, held, tuning, recorder))
             outcome.qemu_command = machine.argv
             _describe(context.guest, scenario, held, outcome)
             if cpus := _qemu_cpus(plan):
@@ -98,7 +105,9 @@ def measure_in_guest(context: TrialContext) -> None:
             side.settle()
             outcome.guest_facts = side.facts()
             tuning.running(machine)
-        outcome.measured = Measurement(context, side).run()
+            recorder.attach(machine)
+        beside = stack.enter_context(loads_beside(context))
+        outcome.measured = Measurement(context, side, recorder, beside).run()
         tuning.verify()
         with outcome.phases.phase("power off"):
             machine.power_off()
@@ -131,7 +140,9 @@ def _start_peer(stack: ExitStack, context: TrialContext, held: _Held) -> str:
     return place.reached_at
 
 
-def _start(context: TrialContext, guest: Guest, held: _Held, tuning: Tuning) -> QemuMachine:
+def _start(
+    context: TrialContext, guest: Guest, held: _Held, tuning: Tuning, recorder: Recorder
+) -> QemuMachine:
     resources = Resources(
         console_log=context.writer.console_log.absolute(),
         qmp_fd=-1,
@@ -142,6 +153,7 @@ def _start(context: TrialContext, guest: Guest, held: _Held, tuning: Tuning) -> 
         direct=held.direct,
         tap_fd=held.tap_fd,
         vhost_fd=held.vhost_fd,
+        trace_log=recorder.qemu_log,
     )
     fds = (context.shm_fd, held.scratch_fd, held.tap_fd, held.vhost_fd)
     image = guest.images[context.scenario.name]

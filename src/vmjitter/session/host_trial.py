@@ -10,6 +10,7 @@ from vmjitter.session.context import TrialContext
 from vmjitter.session.host_side import HostSide, load_place
 from vmjitter.session.measure import Measurement
 from vmjitter.session.resources import endpoint, host_program, start_peer
+from vmjitter.session.tracing import Recorder
 
 
 def measure_on_host(context: TrialContext) -> None:
@@ -22,6 +23,7 @@ def measure_on_host(context: TrialContext) -> None:
     log = context.writer.path / "programs.log"
     log.touch()
     with ExitStack() as stack:
+        recorder = stack.enter_context(Recorder(context))
         parent = context.plan.disk_dir or context.writer.path
         disk_dir = stack.enter_context(scratch_directory(parent, ".scratch-"))
         peer = endpoint(None, from_guest=False)
@@ -33,4 +35,4 @@ def measure_on_host(context: TrialContext) -> None:
                 stack.enter_context(child)
         condition = f"on the host itself, CPU {side.affinity}; UDP over loopback"
         context.outcome.conditions.append(condition)
-        context.outcome.measured = Measurement(context, side).run()
+        context.outcome.measured = Measurement(context, side, recorder).run()

@@ -3,48 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 from vmjitter.effects.clock import cpu_ns, now_ns
 from vmjitter.effects.process import out_of_the_way
 from vmjitter.errors import GuestCommandFailed, GuestHang
 from vmjitter.guest.channel import Reply
-from vmjitter.loads.catalog import LOADS, PEER_SLOT, load_argv
-from vmjitter.loads.progress import Counted, LoadMonitor, judge_load, load_rows
+from vmjitter.loads.progress import Counted, judge_load, load_rows
 from vmjitter.model.run import ClockOffset, LoadResult, ProbeProof
 from vmjitter.probe.native import probe_argv, probe_failed, read_proof
 from vmjitter.session.context import TrialContext
 from vmjitter.session.outcome import Measured
 from vmjitter.session.progress import Progress
+from vmjitter.session.running_loads import Party, RunningLoads
 from vmjitter.session.samples import SampleFlow
 from vmjitter.session.side import Side
+from vmjitter.session.tracing import Recorder
 from vmjitter.units import NS_PER_S
 
 LOOK_S: Final = 0.5
 """Distance of two looks at the shared memory while the probe runs."""
 
-LOADS_UP_S: Final = 60.0
 HANG_S: Final = 30.0
 """A probe that records nothing for so long will not come back."""
 
 
 class Measurement:
-    """One measured phase on one side."""
+    """One measured phase on one side.
 
-    def __init__(self, context: TrialContext, side: Side) -> None:
+    Args:
+        context: the trial.
+        side: where the probe and the scenario's ``loads`` run.
+        beside: the loads that run on the host meanwhile, or None.
+        recorder: of everything that may explain late wake-ups.
+    """
+
+    def __init__(
+        self, context: TrialContext, side: Side, recorder: Recorder, beside: Party | None = None
+    ) -> None:
         self._plan = context.plan
         self._scenario = context.scenario
         self._side = side
+        self._recorder = recorder
         self._shm = context.shm
         self._writer = context.writer
         self._report = context.report
         self._phases = context.outcome.phases
-        self._monitor = LoadMonitor(context.shm)
+        self._parties = [Party.of(side, context.scenario.loads)]
+        if beside is not None:
+            self._parties.append(beside)
+        self._loads = RunningLoads(context.shm, side.pause)
         self.flow = SampleFlow(context.shm, context.writer)
         context.outcome.flow = self.flow
         context.publish()
-        self._pids: dict[str, int] = {}
         self._begin_ns = now_ns()
 
     def run(self) -> Measured:
@@ -57,17 +68,22 @@ class Measurement:
         with self._phases.phase("clock"):
             before = self._side.clock_offset()
         with self._phases.phase("loads up"):
-            self._start_loads()
+            for party in self._parties:
+                self._loads.start(party, self._tell)
         with self._phases.phase("measure"):
+            self._recorder.begin()
             cpu_begin_ns = cpu_ns()
             self._run_probe()
             controller_cpu_ns = cpu_ns() - cpu_begin_ns
-        counted = self._note_deaths(self._monitor.snapshot())
+            self._recorder.end()
+        counted = self._loads.counted()
         self._writer.write_loads(load_rows(counted))
         with self._phases.phase("loads down"):
-            self._stop_loads()
+            self._loads.stop()
         with self._phases.phase("clock"):
             after = self._side.clock_offset()
+        with self._phases.phase("store traces"):
+            self._recorder.store()
         proof = read_proof(self._shm)
         return Measured(
             proof=proof,
@@ -79,32 +95,6 @@ class Measurement:
             clock_after=after,
             controller_cpu_ns=controller_cpu_ns,
         )
-
-    def _start_loads(self) -> None:
-        slot = 0
-        for spec in self._scenario.loads:
-            names = _slot_names(spec.name)
-            pid = self._side.spawn(load_argv(spec, self._side.place, slot))
-            self._pids |= dict.fromkeys(names, pid)
-            for offset, name in enumerate(names):
-                self._monitor.add(slot + offset, name, self._side.name)
-            if LOADS[spec.name].needs_network:
-                for offset, name in enumerate(names):
-                    self._monitor.add(PEER_SLOT + offset, f"{name} (peer)", "host")
-            slot += len(names)
-        self._await_loads()
-
-    def _await_loads(self) -> None:
-        end_ns = now_ns() + round(LOADS_UP_S * NS_PER_S)
-        while waiting := self._monitor.waiting_for():
-            failed = self._monitor.failed()
-            if failed or now_ns() > end_ns:
-                raise GuestCommandFailed(
-                    f"a load did not start on the {self._side.name}: {failed or waiting}",
-                    evidence=self._side.evidence(),
-                )
-            self._tell("loads")
-            self._side.pause(0.05)
 
     def _run_probe(self) -> None:
         place = self._side.place
@@ -121,6 +111,7 @@ class Measurement:
         try:
             while (reply := self._side.finished()) is None:
                 self._side.pause(LOOK_S)
+                look_ns = now_ns()
                 if self.flow.move():
                     progress_ns = now_ns()
                 elif now_ns() - progress_ns > HANG_S * NS_PER_S:
@@ -129,8 +120,9 @@ class Measurement:
                         f"{self.flow.recorded}",
                         evidence=self._side.evidence(),
                     )
-                self._monitor.poll()
+                self._loads.poll()
                 self._tell("measure")
+                self._recorder.look(self.flow, look_ns)
         finally:
             self.flow.finish()  # whatever happened: what is in memory is kept
         return reply
@@ -143,20 +135,6 @@ class Measurement:
                 f"{failure or f'exit status {reply.status}'}",
                 evidence=reply.text.strip(),
             )
-
-    def _note_deaths(self, counted: Sequence[Counted]) -> tuple[Counted, ...]:
-        """A load that was killed cannot say so itself: its slot still reads "running"."""
-        dead = {name for name, pid in self._pids.items() if not self._side.runs(pid)}
-        return tuple(
-            replace(load, state="died") if load.name in dead and load.state == "running" else load
-            for load in counted
-        )
-
-    def _stop_loads(self) -> None:
-        self._shm.control.load_stop = 1
-        end_ns = now_ns() + 10 * NS_PER_S
-        while not self._monitor.all_ended() and now_ns() < end_ns:
-            self._side.pause(0.02)
 
     def _judge(
         self, counted: Sequence[Counted], proof: ProbeProof, offset: ClockOffset | None
@@ -184,10 +162,6 @@ class Measurement:
                 worst_ns=flow.worst_ns,
                 overruns=int(self._shm.probe.overruns),
                 elapsed_ns=now_ns() - self._begin_ns,
-                rates=self._monitor.rates(),
+                rates=self._loads.rates(),
             )
         )
-
-
-def _slot_names(load: str) -> tuple[str, ...]:
-    return ("udp-send", "udp-recv") if load == "udp" else (load,)

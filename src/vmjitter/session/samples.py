@@ -13,7 +13,14 @@ _WORDS_PER_RECORD = layout.RECORD_BYTES // 8
 
 
 class SampleFlow:
-    """Moves records as they come; what has been moved survives us."""
+    """Moves records as they come; what has been moved survives us.
+
+    Attributes:
+        current_ns: latency of the last wake-up moved, or None before the first.
+        worst_ns: largest so far.
+        latest_ns: largest of the last move, or None if that brought no wake-up; it is the one of
+            activation ``latest_activation``.
+    """
 
     def __init__(self, shm: SharedMemory, writer: TrialWriter) -> None:
         self._shm = shm
@@ -22,6 +29,8 @@ class SampleFlow:
         self._begun = False
         self.current_ns: int | None = None
         self.worst_ns: int | None = None
+        self.latest_ns: int | None = None
+        self.latest_activation = 0
 
     @property
     def recorded(self) -> int:
@@ -35,6 +44,7 @@ class SampleFlow:
 
     def move(self) -> int:
         """Store what is new; returns how many activations that were."""
+        self.latest_ns = None
         records = self._drain.take()
         if not records:
             return 0
@@ -55,7 +65,11 @@ class SampleFlow:
         words = array.array("q", records)
         if sys.byteorder != "little":
             words.byteswap()
-        latencies = [ns for ns in words[::_WORDS_PER_RECORD] if ns != layout.MISSED]
+        every = words[::_WORDS_PER_RECORD]
+        latencies = [ns for ns in every if ns != layout.MISSED]
         if latencies:
             self.current_ns = latencies[-1]
-            self.worst_ns = max(self.worst_ns or latencies[0], *latencies)
+            self.latest_ns = max(latencies)
+            first = self._drain.taken - len(every)
+            self.latest_activation = first + every.index(self.latest_ns)
+            self.worst_ns = max(self.latest_ns, self.worst_ns or self.latest_ns)

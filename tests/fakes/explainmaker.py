@@ -1,0 +1,73 @@
+"""Run directories with a trace: what `vmjitter explain` reads."""
+
+from __future__ import annotations
+
+import gzip
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from fakes.runmaker import PERIOD_NS, T0_NS, TrialMaker, make_proof, make_run, make_status
+from fakes.tracemaker import OFFSET_NS, TraceMaker
+from fakes.tracescene import BOUND_NS
+from vmjitter.guest.layout import MISSED
+from vmjitter.model.run import ClockOffset
+from vmjitter.store.rundir import TRIALS_DIR
+
+PLAN = """[scenario.kernel-io]
+disk = "ide"
+network = "e1000"
+knobs = ["mem-lock"]
+"""
+
+
+def new_trace() -> TraceMaker:
+    """A trace whose first wake-up is planned for the probe's activation 0."""
+    return TraceMaker(now=T0_NS - OFFSET_NS - 1, period_ns=PERIOD_NS, phase_ns=_phase())
+
+
+def _phase() -> int:
+    return (T0_NS - OFFSET_NS) % PERIOD_NS
+
+
+def explained_run(
+    path: Path, maker: TraceMaker, *, packed: bool = False, traced: bool = True, **info: object
+) -> Path:
+    """Write the run that a trace was recorded of.
+
+    Args:
+        path: where to.
+        maker: the trace; its wake-ups become the samples.
+        packed: the trace files are compressed.
+        traced: without it there are no trace files.
+        info: changes of ``run.json``.
+    """
+    last = (maker.windows[-1][0] + OFFSET_NS - T0_NS) // PERIOD_NS
+    latency = np.full(last + 1, MISSED, np.int64)
+    for planned, late_ns in maker.windows:
+        latency[(planned + OFFSET_NS - T0_NS) // PERIOD_NS] = late_ns
+    before = ClockOffset(offset_ns=OFFSET_NS, bound_ns=BOUND_NS, host_ns=1000, rounds=100)
+    status = make_status(
+        loops=len(latency),
+        accel="kvm",
+        conditions=(),
+        probe=replace(make_proof(), nivcsw=3),
+        clock_before=before,
+        clock_after=replace(before, host_ns=10**11),
+    )
+    made = make_run(path, [TrialMaker(status=status, latency_ns=latency)], **info)
+    (made / "plan.toml").write_text(PLAN)
+    if traced:
+        write_trace(made / TRIALS_DIR / "01-kernel-io" / "trace", maker, packed=packed)
+    return made
+
+
+def write_trace(place: Path, maker: TraceMaker, *, packed: bool = False) -> None:
+    """Write the files of a trace directory."""
+    place.mkdir()
+    for name, text in maker.files().items():
+        if packed and name != "meta.json":
+            (place / f"{name}.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
+        else:
+            (place / name).write_text(text)
