@@ -70,7 +70,7 @@ def drawn(path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
         caught.append(figure)
         return []
 
-    monkeypatch.setattr(figures, "_save", keep)
+    monkeypatch.setattr(figures, "save", keep)
     draw_figures(read_run(path), path / "figures")
     return caught
 

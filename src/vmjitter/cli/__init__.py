@@ -18,7 +18,7 @@ from vmjitter.errors import VmjitterError
 # In the order in which `--help` lists them.
 _VERBS: Final = (
     *("run", "guest", "sim"),
-    *("report", "compare", "plan", "import", "export"),
+    *("report", "explain", "compare", "plan", "import", "export"),
     *("doctor", "tune"),
 )
 
