@@ -193,3 +193,37 @@ def test_each_of_several_is_found(disturbed: list[tuple[str, tuple[str, Disturb]
         maker.wakeup(**{place: disturb})
     for (cause, _), one in zip(disturbed, explained(maker)[1:], strict=True):
         assert one.main.cause == cause
+
+
+def test_work_that_is_interrupted_stays_that_of_the_same_register() -> None:
+    def write(maker: TraceMaker, at: int) -> int:
+        maker.host(at, "kvm_exit", "vcpu 0 reason IO_INSTRUCTION rip 0x1 info1 0x1f70000")
+        maker.host(at + US, "kvm_pio", "pio_write at 0x1f7 size 1 count 1 val 0x20 ")
+        maker.host(at + 2 * US, "kvm_userspace_exit", "reason KVM_EXIT_IO (2)")
+        maker.switch(at + 32 * US, make.VCPU_TASK, "R", make.HOG_TASK)
+        maker.switch(at + 132 * US, make.HOG_TASK, "S", make.VCPU_TASK)
+        maker.host(at + 182 * US, "kvm_entry", "vcpu 0, rip 0x1")
+        return at + 182 * US
+
+    _, late, _ = explained(three("host", write))
+    shares = {share.cause: share for share in late.shares}
+    assert shares["preempted"].ns == 100 * US
+    assert shares["device-emulation"].details == (("IDE, primary, write at 0x1f7", 80 * US),)
+
+
+def test_an_access_to_a_register_is_no_page_fault() -> None:
+    def write(maker: TraceMaker, at: int) -> int:
+        maker.host(at, "kvm_exit", "vcpu 0 reason EPT_VIOLATION rip 0x1 info1 0x182")
+        where = "address 0x00000000febc00d0 error_code 0x182"
+        maker.host(at + US, "kvm_page_fault", f"vcpu 0 rip 0x1 {where}")
+        maker.switch(at + 11 * US, make.VCPU_TASK, "R", make.HOG_TASK)
+        maker.switch(at + 31 * US, make.HOG_TASK, "S", make.VCPU_TASK)
+        maker.host(at + 41 * US, "kvm_mmio", "mmio write len 4 gpa 0xfebc00d0 val 0x1")
+        maker.host(at + 61 * US, "kvm_entry", "vcpu 0, rip 0x1")
+        return at + 61 * US
+
+    _, late, _ = explained(three("host", write))
+    register = "EPT_VIOLATION: PCI device, memory, write at 0xfebc00d0"
+    shares = {share.cause: share for share in late.shares}
+    assert shares["kvm-exit"].details[0] == (register, 41 * US)
+    assert "page-fault" not in shares

@@ -92,8 +92,8 @@ def test_the_counter_shows_that_the_cpu_was_taken() -> None:
     assert "by whom is not known" in one.main.details[0][0]
 
 
-@pytest.mark.parametrize("steal_ns", [10 * US, 1 * MS])
-def test_a_counter_that_hardly_grew_shows_nothing(steal_ns: int) -> None:
+@pytest.mark.parametrize("steal_ns", [10 * US, 1 * MS, 30 * MS])
+def test_a_counter_that_grew_by_something_else_shows_nothing(steal_ns: int) -> None:
     one = explain(rung3([], counters(steal_ns)), START, 3 * MS)
     assert [share.cause for share in one.shares] == [UNEXPLAINED]
 
@@ -220,3 +220,28 @@ def test_under_tcg_a_timer_of_qemu_may_come_late_because_its_thread_does() -> No
     )
     assert details["timer-late"] == "woken by main loop (qemu-system-x86, 100)"
     assert ("running", 247 * US) in one.shares[-1].details
+
+
+@pytest.mark.parametrize(
+    ("state", "cause", "ns"), [(None, "lock-wait", 2), ("D", "disk", 2), ("R", "starved", 2)]
+)
+def test_the_scheduler_shows_waits_in_qemu_where_qemu_was_not_asked(
+    state: str | None, cause: str, ns: int
+) -> None:
+    maker = TraceMaker()
+    maker.wakeup()
+    maker.wakeup(host=make.lock_wait(ns * MS, {"state": state} if state else None))
+
+    def no_log(name: str, lines: list[str]) -> list[str]:
+        return [] if name == "qemu.log" else lines
+
+    scene = scene_of(maker, edit=no_log, qemu_events=[])
+    rules, _ = visible(scene.names, host=True)
+    one = attribute(scene, windows_of(maker)[1], rules)
+    assert one.main.cause == cause
+    assert ns * MS - 10 * US < one.main.ns <= ns * MS
+    if cause == "lock-wait":
+        assert one.main.details[0][0] == (
+            "slept in QEMU until main loop (qemu-system-x86, 100) woke it; "
+            "the lock was not recorded"
+        )

@@ -1,9 +1,9 @@
 """A late wake-up of a guest under KVM, as it was recorded in the simulated host.
 
 What happened, read from the recording by eye: the network card's interrupt came shortly before the
-planned time.  On the way into it and out of it, with interrupts off, the guest accesses its I/O APIC
-and its local APIC, each access an exit to KVM; the timer's interrupt, which KVM had at 9 us, could be
-taken only after 137 us.  QEMU's main loop had the CPU for 16 us of that.
+planned time.  On the way into it and out of it, with interrupts off, the guest accesses its I/O
+APIC and its local APIC, each access an exit to KVM; the timer's interrupt, which KVM had at 9 us,
+could be taken only after 137 us.  QEMU's main loop had the CPU for 16 us of that.
 """
 
 from __future__ import annotations
@@ -76,4 +76,4 @@ def test_the_parts_and_their_names(late: Attribution) -> None:
 
 def test_what_was_not_recorded_is_named(scene: Scene) -> None:
     _, unseen = visible(scene.names, host=True)
-    assert {one.cause for one in unseen} == {"lock-wait", "idle-exit"}
+    assert {one.cause for one in unseen} == {"idle-exit"}

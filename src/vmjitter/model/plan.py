@@ -6,7 +6,7 @@ All of this is data: the plan file, the environment and flags are turned into it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -188,7 +188,7 @@ class Plan:
     bench: Bench
     sim: SimSpec
     rounds: int = 0
-    trace: TraceSpec = TraceSpec()
+    trace: TraceSpec = field(default_factory=TraceSpec)
 
     @property
     def turns(self) -> tuple[Turn, ...]:

@@ -361,6 +361,12 @@ def title_of(cause: str) -> str:
     return rule.title if rule is not None else UNEXPLAINED
 
 
+def side_of(cause: str) -> str:
+    """Where a cause sits; empty for what is unexplained."""
+    rule = rule_of(cause)
+    return str(rule.side) if rule is not None else ""
+
+
 def head_lines(trial: TrialExplanation) -> tuple[str, ...]:
     """How the trial's explanation came about."""
     lines = [

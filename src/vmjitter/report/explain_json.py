@@ -10,7 +10,7 @@ import dataclasses
 import json
 from typing import Final
 
-from vmjitter.report.explain import Explanation, TrialExplanation, title_of
+from vmjitter.report.explain import Explanation, TrialExplanation, side_of, title_of
 from vmjitter.trace.attribute import Attribution
 
 EXPLAIN_FORMAT: Final = 1
@@ -55,7 +55,15 @@ def _trial(trial: TrialExplanation) -> Json:
             "holds": trial.alignment.holds,
         },
         "controls": len(trial.controls),
-        "causes": [{**dataclasses.asdict(row), "title": title_of(row.cause)} for row in trial.rows],
+        "causes": [
+            {
+                **dataclasses.asdict(row),
+                "title": title_of(row.cause),
+                "side": side_of(row.cause),
+                "ordinary_too": row.ordinary,
+            }
+            for row in trial.rows
+        ],
         "unseen": [dataclasses.asdict(one) for one in trial.unseen],
         "next": dataclasses.asdict(trial.next) if trial.next is not None else None,
         "hints": list(trial.hints),

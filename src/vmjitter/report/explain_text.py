@@ -15,18 +15,23 @@ from vmjitter.report.explain import (
     Explanation,
     TrialExplanation,
     head_lines,
+    side_of,
     title_of,
 )
 from vmjitter.report.explain_next import Next, next_step
 from vmjitter.trace.attribute import Attribution, Piece, Share, Unseen
 from vmjitter.trace.lift import CauseRow, table
-from vmjitter.trace.rules import UNEXPLAINED, rule_of
+from vmjitter.trace.rules import UNEXPLAINED
 from vmjitter.units import format_ns
 
 _ASIDE = "dim"
 _WARN = "yellow"
 _NONE = "\N{EN DASH}"
 _NARROW = 100
+_NO_QEMU = (
+    "QEMU's own events were not recorded (--set trace.qemu=on): devices may have no name, locks no "
+    "source line"
+)
 _STEPS = 12
 """A story has at most so many steps; the shorter ones are put together."""
 
@@ -86,7 +91,6 @@ def _causes(trial: TrialExplanation, *, narrow: bool) -> Table:
     if not narrow:
         shown.add_column("side", no_wrap=True)
     for row in trial.rows:
-        rule = rule_of(row.cause)
         cells = [
             title_of(row.cause),
             _percent(row.share),
@@ -95,7 +99,7 @@ def _causes(trial: TrialExplanation, *, narrow: bool) -> Table:
             _lift(row),
         ]
         if not narrow:
-            cells.append(str(rule.side) if rule is not None else "")
+            cells.append(side_of(row.cause))
         shown.add_row(*cells, style=_ASIDE if row.cause == UNEXPLAINED else "")
     return shown
 
@@ -138,6 +142,8 @@ def _remarks(trial: TrialExplanation) -> Iterator[Text]:
         )
     if trial.scene.recorded:
         yield from _unseen(trial.unseen)
+        if trial.spikes and not any(name.startswith("qemu:") for name in trial.scene.names):
+            yield Text(_NO_QEMU, _ASIDE)
     else:
         yield Text("Without events of the host no cause but a few can be told.", _WARN)
         for hint in trial.hints:
@@ -152,8 +158,7 @@ def _unseen(unseen: Sequence[Unseen]) -> Iterator[Text]:
     for one in unseen:
         reasons.setdefault(one.why, []).append(one.title)
     for why, titles in reasons.items():
-        remedy = "; --set trace.qemu=on records it" if "qemu:" in why else ""
-        yield Text(f"Cannot be seen: {'; '.join(titles)} ({why}{remedy})", _ASIDE)
+        yield Text(f"Cannot be seen: {'; '.join(titles)} ({why})", _ASIDE)
 
 
 def _print_next(console: Console, step: Next | None) -> None:

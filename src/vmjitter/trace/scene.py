@@ -231,7 +231,9 @@ def _states_by_qemu(events: Iterable[Event], tid: int) -> Spans[State]:
             since = (event.time_ns, event.what.reason)
         elif isinstance(event.what, RunBegins) and since is not None:
             if event.time_ns > since[0]:
-                states.append(State(since[0], event.time_ns, Doing.QEMU, -1, since[1]))
+                states.append(
+                    State(since[0], event.time_ns, Doing.QEMU, reason=since[1], exit_ns=since[0])
+                )
             since = None
     return Spans(states)
 

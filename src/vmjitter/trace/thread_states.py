@@ -39,8 +39,10 @@ class State(NamedTuple):
         inside: where it was blocked or taken off: `Doing.KVM`, `Doing.QEMU` or unknown.
         woken: it is ready because it was woken, not because another thread took its CPU.
         disk_sleep: blocked in the state D: it waits for a disk or a page.
-        by_tid: of a woken one, the thread that ran where it was woken from, and ``by_cpu``: on
-            which CPU; -1 if not known.
+        by_tid: of a sleep, the thread that ran where it was woken from, and ``by_cpu``: on which
+            CPU; -1 if not known.
+        exit_ns: the last exit of the guest (without the host's events, of KVM_RUN) before it, which
+            makes what follows one piece of work, whoever interrupts it; -1 if not known.
     """
 
     start: int
@@ -53,6 +55,7 @@ class State(NamedTuple):
     disk_sleep: bool = False
     by_tid: int = -1
     by_cpu: int = -1
+    exit_ns: int = -1
 
 
 HALTS: Final = frozenset({"HLT", "hlt", "MWAIT_INSTRUCTION", "mwait"})
@@ -94,6 +97,7 @@ class _Machine:
         self._now: State | None = None
         self._cpu = -1
         self._reason = ""
+        self._exit_ns = -1
         self.states: list[State] = []
 
     def take(self, event: Event) -> None:
@@ -130,18 +134,18 @@ class _Machine:
 
     def _wake(self, event: Event, what: Waking) -> None:
         if self._now is None or self._now.doing in (Doing.HALTED, Doing.BLOCKED, Doing.UNKNOWN):
+            if self._now is not None:
+                self._now = self._now._replace(by_tid=event.tid, by_cpu=event.cpu)
             self._cpu = what.cpu
             self._begin(event.time_ns, Doing.READY)
-            self._now = self._now and self._now._replace(
-                woken=True, by_tid=event.tid, by_cpu=event.cpu
-            )
+            self._now = self._now and self._now._replace(woken=True)
 
     def _step(self, time_ns: int, what: Entry | Exit | UserExit | Woken) -> None:
         if isinstance(what, Entry):
             self._mode, self._reason = Doing.GUEST, ""
             self._begin(time_ns, Doing.GUEST)
         elif isinstance(what, Exit):
-            self._mode, self._reason = Doing.KVM, what.reason
+            self._mode, self._reason, self._exit_ns = Doing.KVM, what.reason, time_ns
             # With halt polling it looks for an interrupt before it sleeps: halted all the same.
             self._begin(time_ns, Doing.HALTED if what.reason in HALTS else Doing.KVM)
         elif isinstance(what, UserExit):
@@ -161,7 +165,14 @@ class _Machine:
         self._end(time_ns)
         inside = self._mode if doing in (Doing.READY, Doing.BLOCKED) else Doing.UNKNOWN
         self._now = State(
-            time_ns, time_ns, doing, self._cpu, self._reason, inside, disk_sleep=disk_sleep
+            time_ns,
+            time_ns,
+            doing,
+            self._cpu,
+            self._reason,
+            inside,
+            disk_sleep=disk_sleep,
+            exit_ns=self._exit_ns,
         )
 
     def _end(self, time_ns: int) -> None:

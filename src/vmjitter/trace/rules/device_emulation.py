@@ -12,15 +12,11 @@ from vmjitter.trace.thread_states import Doing
 KICKS: Final = frozenset({"INTR", "restart"})
 """KVM_RUN returned because of a signal: no register was accessed (KVM API, section 5)."""
 
-_BEFORE_NS: Final = 100_000
-"""The host's kernel tells of an access at most so long before the exit to QEMU."""
-
 
 def _find(look: Look) -> Iterable[Finding]:
     for part, state in look.states(Doing.QEMU):
         if state.reason not in KICKS:
-            name = accessed(look, state, since=state.start - _BEFORE_NS)
-            yield Finding(*part, name or f"exit {state.reason}")
+            yield Finding(*part, accessed(look, state) or f"exit {state.reason}")
 
 
 RULE: Final = Rule(

@@ -40,15 +40,20 @@ class Halt(NamedTuple):
 def halts(look: Look) -> Iterator[Halt]:
     """All such stretches, each split by what the CPU did that woke the thread."""
     for part, state in look.states(Doing.HALTED):
-        after = _after(look, state)
-        number = after.by_cpu if after is not None and after.by_cpu >= 0 else state.cpu
-        cpu = look.scene.cpus.get(number)
+        cpu = look.scene.cpus.get(state.by_cpu if state.by_cpu >= 0 else state.cpu)
         fired = _fired(cpu, state.end) if cpu is not None else None
         due = fired.due_ns if fired is not None else -1
         asleep = _asleep(list(cpu.slept.within(part)), part, due) if cpu is not None else None
-        by = after.by_tid if after is not None else -1
-        in_interrupt = cpu is not None and any(interrupts(cpu, "irq", (state.end, state.end + 1)))
-        yield Halt(part, asleep, fired, -1 if fired is not None or in_interrupt else by)
+        by = -1 if fired is not None else waker(look, state)
+        yield Halt(part, asleep, fired, by)
+
+
+def waker(look: Look, state: State) -> int:
+    """The thread that ended a sleep; -1 if an interrupt did, or if that is not known."""
+    cpu = look.scene.cpus.get(state.by_cpu)
+    if cpu is not None and any(interrupts(cpu, "irq", (state.end, state.end + 1))):
+        return -1
+    return state.by_tid
 
 
 def _fired(cpu: Cpu, woken_ns: int) -> Fired | None:
@@ -58,11 +63,6 @@ def _fired(cpu: Cpu, woken_ns: int) -> Fired | None:
         if one.function not in _TICKS
     ]
     return found[-1] if found else None
-
-
-def _after(look: Look, state: State) -> State | None:
-    found = look.scene.watched.between(state.end, state.end + 1)
-    return found[0] if found else None
 
 
 def _asleep(slept: list[Slept], part: Interval, due_ns: int) -> Interval | None:

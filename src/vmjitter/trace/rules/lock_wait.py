@@ -12,6 +12,9 @@ from vmjitter.trace.rules.rule import Finding, Look, Rule, Side, needs
 def _find(look: Look) -> Iterable[Finding]:
     for part, wait in own_waits(look):
         holder = look.scene.who(wait.holder_tid) if wait.holder_tid >= 0 else "not recorded"
+        if not wait.lock:
+            yield Finding(*part, f"slept in QEMU until {holder} woke it; the lock was not recorded")
+            continue
         place = f", taken at {wait.holder_place}" if wait.holder_place else ""
         yield Finding(*part, f"{lock_name(look, wait)}; holder: {holder}{place}")
 
@@ -20,7 +23,9 @@ RULE: Final = Rule(
     cause="lock-wait",
     title="waited for QEMU's lock",
     side=Side.QEMU,
-    needs=needs("qemu:qemu_mutex_lock", "qemu:qemu_mutex_locked"),
+    needs=needs(
+        "qemu:qemu_mutex_lock host:sched_waking", "qemu:qemu_mutex_locked host:sched_switch"
+    ),
     find=_find,
     knobs=("iothread", "virtio-disk", "virtio-net", "vhost-net"),
 )

@@ -30,9 +30,10 @@ def _held_up(look: Look, what: str) -> Iterable[Interval]:
 
     That is while QEMU called the thread back; for a command to QEMU also while it was blocked.
     """
+    command = "qmp" in what.lower()
     if not look.scene.watched.items:
-        return [look.window.interval]
-    doings = (Doing.QEMU, Doing.BLOCKED) if "qmp" in what.lower() else (Doing.QEMU,)
+        return [look.window.interval] if command else []
+    doings = (Doing.QEMU, Doing.BLOCKED) if command else (Doing.QEMU,)
     return [
         part
         for part, state in look.states(*doings)
