@@ -9,6 +9,7 @@ from vmjitter.report.html.blocks import Section
 from vmjitter.report.html.sections import (
     ablation,
     assumptions,
+    causes,
     configuration,
     distribution,
     findings,
@@ -35,6 +36,7 @@ SECTIONS: Final[tuple[Callable[[PageView], Section | None], ...]] = (
     quantiles.section,
     time.section,
     worst.section,
+    causes.section,
     findings.section,
     projection.section,
     loads.section,
