@@ -12,7 +12,7 @@ from vmjitter.trace.lanes import Bar
 from vmjitter.units import NS_PER_US, format_ns
 
 _NAMES: Final = 150
-_NAME_LETTERS: Final = 25
+_NAME_LETTERS: Final = 23
 _LABELS: Final = 14
 """Room above the lanes for the names of the two dashed lines."""
 
