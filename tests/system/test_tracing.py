@@ -109,7 +109,7 @@ def test_counters_are_there_without_asking(plan: Path, run_dir: Path) -> None:
     rows = list(csv.DictReader((trial / "trace/proc.csv").read_text().splitlines()))
     [vcpu] = [tid for tid, one in meta["threads"].items() if one["role"] == "vcpu 0"]
     spent = [int(row["cpu_ns"]) for row in rows if row["tid"] == vcpu]
-    assert len(spent) >= 3  # at the start, between, at the end
+    assert len(spent) >= 2  # at the start and at the end, seldom in between
     assert spent == sorted(spent)
     assert spent[-1] > spent[0]
     looks = [one for one in meta["own_actions"] if one["what"] == "look at the shared memory"]
@@ -147,6 +147,25 @@ def test_the_first_late_wake_up_ends_the_trial(plan: Path, run_dir: Path) -> Non
     number = int(re.findall(r"activation (\d+)", why)[0])
     planned_ns = said["probe"]["t0_ns"] + number * 1_000_000 - said["clock_before"]["offset_ns"]
     assert any(one["from_ns"] <= planned_ns <= one["to_ns"] for one in kept)
+
+
+@pytest.mark.root
+def test_without_tracefs_qemu_tells_by_itself(plan: Path, run_dir: Path) -> None:
+    if any((place / "available_events").exists() for place in TRACEFS_PLACES):
+        pytest.skip("tracefs is mounted, root reads it without any capability; umount it")
+    done = vmjitter(
+        "run", str(plan), "--only", "bare", "--trace", "--output", str(run_dir),
+        prefix=["setpriv", "--bounding-set", "-sys_admin"],
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    trial = run_dir / "trials/01-bare"
+    meta = _meta(trial)
+    assert meta["rung"] == 3
+    assert meta["why"] == "no trace of the host: tracefs cannot be used: Operation not permitted"
+    assert meta["host_events"] == []
+    text = gzip.decompress((trial / "trace/qemu.log.gz").read_bytes()).decode()
+    assert QEMU_LINE.search(text)
+    assert _events(trial / "trace/guest.txt.gz")  # the guest's kernel needs no privilege of ours
 
 
 @pytest.mark.usefixtures("no_instance_left")

@@ -75,7 +75,8 @@ def test_stale_rings_are_known_by_their_dead_makers(tmp_path: Path) -> None:
 def test_a_ring_records_while_it_is_on(tree: KernelTree) -> None:
     with Ring(tree, "test") as ring:
         events = ["sched:sched_switch", "no:such_event"]
-        assert ring.configure(clock="mono", bytes_per_cpu=1 << 20, events=events) == events[1:]
+        ring.configure(clock="mono", bytes_per_cpu=1 << 20)
+        assert ring.enable(events) == events[1:]
         assert not EVENT.search(ring.text.read_text())
         begin_ns = now_ns()
         ring.on()
@@ -89,6 +90,10 @@ def test_a_ring_records_while_it_is_on(tree: KernelTree) -> None:
         assert max(times_ns) <= end_ns + 1000
         assert sum(int(one["entries"]) for one in ring.stats()) == len(found)
         ring.clear()
+        assert not EVENT.search(ring.text.read_text())
+        ring.disable()
+        ring.on()
+        time.sleep(0.01)
         assert not EVENT.search(ring.text.read_text())
         path = ring.path
     assert not path.exists()
@@ -159,9 +164,7 @@ class TestFlightRecorder:
         stamps = _stamps(output)
         for kept in record.kept:  # each stretch has events
             assert any(kept.from_ns <= stamp <= kept.to_ns for stamp in stamps)
-        assert "other trace ring; no event is recorded meanwhile" in {
-            one.what for one in record.own_actions
-        }
+        assert "other trace ring" in {one.what for one in record.own_actions}
 
     def test_nothing_is_kept_without_a_late_wake_up(self, tmp_path: Path) -> None:
         record, output = TraceRecord(), tmp_path / "host.txt.gz"

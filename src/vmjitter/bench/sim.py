@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import select
+import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -54,6 +55,9 @@ HOST_LOG: Final = "simulated-host.log"
 _LOOK_S: Final = 0.2
 _BYTES_PER_SAMPLE: Final = 64
 """A sample has 16 bytes; the rest is for records' heads and for sending it again."""
+
+_TRACE_COPIES: Final = 3
+"""Traces of host, guest and QEMU."""
 
 
 @dataclass(kw_only=True)
@@ -316,7 +320,9 @@ class _SimBench:
         for path in directory.iterdir():
             if path.name == HOST_LOG:
                 path.rename(directory / f"simulated-host-attempt-{len(trial.repeated) + 1}.log")
-            elif path.is_file() and not path.name.startswith("simulated-host-"):
+            elif path.is_dir():
+                shutil.rmtree(path)
+            elif not path.name.startswith("simulated-host-"):
                 path.unlink()
 
     def _spec(self, trial: _Trial) -> SimSpec:
@@ -350,7 +356,8 @@ class _SimBench:
         return Job(
             request=Record(kind=MEASURE),
             files=files,
-            result_bytes=self._plan.probe.loops * _BYTES_PER_SAMPLE,
+            result_bytes=self._plan.probe.loops * _BYTES_PER_SAMPLE
+            + (_TRACE_COPIES * self._plan.trace.keep_bytes if self._plan.trace.active else 0),
         )
 
     def _directory(self, trial: _Trial) -> Path:

@@ -154,8 +154,8 @@ class Ring:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def configure(self, *, clock: str, bytes_per_cpu: int, events: Iterable[str]) -> list[str]:
-        """Set clock, size and events; returns the events that the kernel refused.
+    def configure(self, *, clock: str, bytes_per_cpu: int) -> None:
+        """Set clock and size.
 
         Raises:
             MissingCapability: no such clock, or no memory for so large a ring.
@@ -169,12 +169,23 @@ class Ring:
                 f"{error.strerror}",
                 hint="take a smaller one: --set trace.buffer=1M",
             ) from error
-        return [event for event in events if not self.enable(event)]
 
-    def enable(self, event: str, *, wanted: bool = True) -> bool:
-        """Record an event, or no more; whether the kernel agrees."""
+    def enable(self, events: Iterable[str]) -> list[str]:
+        """Choose what is recorded; returns the events that the kernel refused.
+
+        An event that several rings have chosen costs more, also in a ring that is off: the kernel
+        then calls its handlers through a list.
+        """
+        return [event for event in events if not self._set(event, "1")]
+
+    def disable(self, event: str = "") -> None:
+        """Choose one event no more, or none at all."""
+        self._set(event, "0")
+
+    def _set(self, event: str, value: str) -> bool:
+        place = "/".join(("events", *filter(None, event.split(":")), "enable"))
         try:
-            self._write(f"events/{event.replace(':', '/')}/enable", "1" if wanted else "0")
+            self._write(place, value)
         except OSError:
             return False
         return True

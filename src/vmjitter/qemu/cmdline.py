@@ -64,6 +64,7 @@ class Resources:
         tap_fd: tap device; None means QEMU's user-mode network.
         vhost_fd: an open /dev/vhost-net; only with ``tap_fd``.
         trace_log: where QEMU writes the trace events that are switched on later, or None.
+        inject_fd: its end of a pair behind a second monitor, for disturbances, or None.
     """
 
     console_log: Path
@@ -76,6 +77,7 @@ class Resources:
     tap_fd: int | None
     vhost_fd: int | None
     trace_log: Path | None = None
+    inject_fd: int | None = None
 
 
 def qemu_argv(program: str, machine: Machine, resources: Resources) -> tuple[str, ...]:
@@ -138,7 +140,14 @@ def _channels(resources: Resources) -> tuple[str, ...]:
         *("-serial", "chardev:bell"),
         *("-chardev", f"socket,id=qmp,fd={resources.qmp_fd}"),
         *("-mon", "chardev=qmp,mode=control"),
+        *_second_monitor(resources.inject_fd),
     )
+
+
+def _second_monitor(fd: int | None) -> tuple[str, ...]:
+    if fd is None:
+        return ()
+    return ("-chardev", f"socket,id=inject,fd={fd}", "-mon", "chardev=inject,mode=control")
 
 
 def _shared_memory(resources: Resources) -> tuple[str, ...]:

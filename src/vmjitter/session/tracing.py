@@ -20,7 +20,7 @@ from vmjitter.qemu.machine import QemuMachine
 from vmjitter.session.context import TrialContext
 from vmjitter.session.samples import SampleFlow
 from vmjitter.store.atomic import write_text, writing
-from vmjitter.tracing.counters import CounterLog
+from vmjitter.tracing.counters import OFTEN_NS, SELDOM_NS, CounterLog
 from vmjitter.tracing.events import guest_events
 from vmjitter.tracing.guest import GuestTrace
 from vmjitter.tracing.host import HostTrace, host_trace
@@ -66,7 +66,9 @@ class Recorder:
         with writing(self._directory):
             self._directory.mkdir(exist_ok=True)
         with ExitStack() as stack:
-            self._counters = stack.enter_context(CounterLog(self._directory / COUNTERS_FILE))
+            distance_ns = OFTEN_NS if self._spec.active else SELDOM_NS
+            counters = CounterLog(self._directory / COUNTERS_FILE, distance_ns)
+            self._counters = stack.enter_context(counters)
             if self._spec.active:
                 output = self._directory / HOST_FILE
                 self._host = host_trace(self._spec, self._record, output, stack.enter_context)
@@ -126,7 +128,7 @@ class Recorder:
         self._began = True
         self._record.realtime.append(clock_pair())
         self._find_threads()
-        self._counters.look(self._processes())
+        self._count()
         if self._guest is not None:
             self._guest.on()
         if self._qemu is not None:
@@ -143,7 +145,7 @@ class Recorder:
         """
         if self._counters.due:
             self._find_workers()
-            self._counters.look(self._processes())
+            self._count()
         self._judge(flow)
         if self._qemu is not None:
             self._qemu.look()
@@ -153,7 +155,7 @@ class Recorder:
 
     def end(self) -> None:
         """Right after the probe has ended: everything off."""
-        self._counters.look(self._processes())
+        self._count()
         if self._host is not None:
             self._host.off()
         if self._qemu is not None:
@@ -217,15 +219,21 @@ class Recorder:
         record.realtime.append(clock_pair())
         self._note_guest_tasks(self._context.shm)
         if self._host is not None:
-            self._host.finish(wanted=self._spec.threshold_ns is None)
+            self._finish_host(self._host)
             if self._spec.threshold_ns is not None or len(record.kept) > 1:
                 record.keep = "around spikes"
         live = self._context.writer.path / LIVE_LOG
         try:
             store_log(live, self._directory / QEMU_FILE)
-        except CommandFailed as error:
+        except VmjitterError as error:
             record.notes.append(f"QEMU's log is not compressed, it is {LIVE_LOG}: {error.message}")
         write_text(self._directory / META_FILE, record.to_json())
+
+    def _finish_host(self, host: HostTrace) -> None:
+        try:
+            host.finish(wanted=self._spec.threshold_ns is None)
+        except (CommandFailed, OSError) as error:
+            self._record.notes.append(f"the end of the host's trace is lost: {error}")
 
     def _note_guest_tasks(self, shm: SharedMemory) -> None:
         if self._machine is None:
@@ -263,6 +271,10 @@ class Recorder:
         for one in threads(record.qemu_pid):
             if one.tid not in record.threads:
                 record.threads |= qemu_roles(record.qemu_pid, (one,), {}, {})
+
+    def _count(self) -> None:
+        with writing(self._directory / COUNTERS_FILE):
+            self._counters.look(self._processes())
 
     def _processes(self) -> dict[int, int]:
         """Process of each thread whose counters are recorded, by thread id."""

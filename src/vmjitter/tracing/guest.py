@@ -86,7 +86,11 @@ class GuestTrace:
         Raises:
             GuestCommandFailed: the guest could not read its ring.
         """
-        size, *lost = map(int, self._run(_PACK, self._place, _PACKED).split())
+        said = self._run(_PACK, self._place, _PACKED)
+        try:
+            size, *lost = map(int, said.split())
+        except ValueError:
+            raise GuestCommandFailed("the guest's ring cannot be read", evidence=said) from None
         self._record.lost["guest"] = sum(lost)
         with target.open("wb") as file:
             for index in range(-(-size // _PIECE)):

@@ -7,7 +7,7 @@ the first one into text meanwhile.  A run that fits into one ring is not touched
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Self
@@ -31,6 +31,8 @@ from vmjitter.units import NS_PER_S
 
 _CLOCK: Final = "mono"
 _TRIAL_NS: Final = 4_000_000
+_LOOKS_NS: Final = NS_PER_S
+"""A ring must reach back to the look before: half a second, and some of it for safety."""
 _NEARLY_FULL: Final = 0.5
 _SHARE_OF_MEMORY: Final = 8
 _CPUS: Final = "/sys/devices/system/cpu"
@@ -69,6 +71,7 @@ class HostTrace:
         self._spec = spec
         self._record = record
         self._output = output
+        self._gzip = find_program("gzip", hint="install gzip")
         self._reader: Child | None = None
         self._begin_ns = 0
         self._wanted = ""
@@ -111,11 +114,8 @@ class HostTrace:
         if self._stored() >= self._spec.keep_bytes:
             self._say_full()
             return
-        with self._record.action("other trace ring; no event is recorded meanwhile"):
-            self._rings[0].off()
-            end_ns = now_ns()
-            self._rings[1].on()
-        self._rings = self._rings[::-1]
+        with self._record.action("other trace ring"):
+            end_ns = self._take_turns()
         self._start_reading(self._rings[1], end_ns)
 
     def finish(self, *, wanted: bool) -> None:
@@ -136,29 +136,42 @@ class HostTrace:
     def _make(self, stack: ExitStack, tree: KernelTree) -> tuple[Ring, Ring]:
         events, missing = choose(host_events(self._spec.events), available_events(tree))
         self._bytes = self._size()
-        rings = tuple(stack.enter_context(Ring(tree, label)) for label in "ab")
-        refused: list[str] = []
+        rings = [stack.enter_context(Ring(tree, label)) for label in "ab"]
         for ring in rings:
-            refused = ring.configure(clock=_CLOCK, bytes_per_cpu=self._bytes, events=events)
-        calm = self._without_storms(rings)
-        left_out = {*refused, *calm}
+            ring.configure(clock=_CLOCK, bytes_per_cpu=self._bytes)
+        left_out = rings[0].enable(events)
+        left_out += self._without_storms(rings[0])
         self._record.host_events = [event for event in events if event not in left_out]
-        self._record.host_missing = [*missing, *refused, *calm]
+        self._record.host_missing = [*missing, *left_out]
         self._record.clock = _CLOCK
         return rings[0], rings[1]
 
-    def _without_storms(self, rings: Sequence[Ring]) -> list[str]:
+    def _take_turns(self) -> int:
+        """Let the other ring record; returns when the first one ended.
+
+        Nothing is recorded in between, up to half a second on a busy host.  Events chosen by both
+        rings all the time would leave no gap, but every event would cost more in every run.
+        """
+        first, second = self._rings
+        first.off()
+        end_ns = now_ns()
+        first.disable()
+        second.enable(self._record.host_events)
+        second.on()
+        self._rings = second, first
+        return end_ns
+
+    def _without_storms(self, ring: Ring) -> list[str]:
         """Try for a moment what would be recorded; returns what is better left out."""
-        rings[0].on()
+        ring.on()
         pause(_TRIAL_NS)
-        rings[0].off()
-        text = rings[0].text.read_text(errors="replace")
-        rings[0].clear()
-        found = storms(text, _TRIAL_NS, len(rings[0].stats()))
+        ring.off()
+        text = ring.text.read_text(errors="replace")
+        ring.clear()
+        found = storms(text, _TRIAL_NS, len(ring.stats()))
         for event in found:
             self._record.notes.append(f"{event} comes too often here to be recorded")
-            for ring in rings:
-                ring.enable(event, wanted=False)
+            ring.disable(event)
         return found
 
     def _size(self) -> int:
@@ -186,10 +199,11 @@ class HostTrace:
             if int(one["overrun"]):
                 oldest_ns = round(float(one["oldest event ts"]) * NS_PER_S)
                 whole_from_ns = max(whole_from_ns, oldest_ns)
+        if whole_from_ns > self._begin_ns and end_ns - whole_from_ns < _LOOKS_NS:
+            self._note("trace rings hold less than a second here: --set trace.buffer=64M")
         self._record.kept.append(Kept(from_ns=whole_from_ns, to_ns=end_ns, why=self._wanted))
         self._wanted, self._begin_ns = "", now_ns()
-        gzip = find_program("gzip", hint="install gzip")
-        argv = ["/bin/sh", "-c", _COMPRESS, gzip, str(ring.text)]
+        argv = ["/bin/sh", "-c", _COMPRESS, self._gzip, str(ring.text)]
         self._reader = Child(argv, log=self._output, pass_fds=ring.inherit)
 
     def _read(self) -> bool:
@@ -216,10 +230,12 @@ class HostTrace:
         return self._output.stat().st_size if self._output.exists() else 0
 
     def _say_full(self) -> None:
-        note = "trace.keep is used up: later wake-ups have no events of the host"
-        if note not in self._record.notes:
-            self._record.notes.append(note)
+        self._note("trace.keep is used up: later wake-ups have no events of the host")
         self._wanted = ""
+
+    def _note(self, text: str) -> None:
+        if text not in self._record.notes:
+            self._record.notes.append(text)
 
 
 def host_trace(

@@ -70,9 +70,12 @@ class QemuEvents:
     def _set(self, *, enable: bool) -> None:
         if self._on is enable:
             return
-        for name in self._record.qemu_events:
-            self._qmp.execute("trace-event-set-state", name=name, enable=enable)
         self._on = enable
+        try:
+            for name in self._record.qemu_events:
+                self._qmp.execute("trace-event-set-state", name=name, enable=enable)
+        except CommandFailed as error:
+            self._record.notes.append(f"QEMU's trace events: {error.message}")
 
 
 def store_log(log: Path, target: Path) -> None:
