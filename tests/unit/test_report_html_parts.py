@@ -199,8 +199,9 @@ def test_loads_are_read_at_the_second_of_the_wake_up(tmp_path: Path) -> None:
     rising = view(
         tmp_path / "rising", np.full(5000, 9_000, np.int64), loads=(make_load("udp", rate=4),)
     )
-    assert load_state(rising.trials[0], 1500) == "udp (guest) 3 instead of 4"
-    assert load_state(rising.trials[0], 4500) == "all 1 as usual"
+    assert load_state(rising.trials[0], 500) == "udp (guest) 2 instead of 4"
+    assert load_state(rising.trials[0], 3500) == "all 1 as usual"
+    assert load_state(rising.trials[0], 4500) == "", "the last second was not over"
 
 
 def test_settings_that_differ() -> None:

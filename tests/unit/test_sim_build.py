@@ -42,7 +42,10 @@ def test_old_system_images_are_forgotten_but_for_the_last(tmp_path: Path) -> Non
             place = tmp_path / f"system-{release}-{age}"
             place.mkdir()
             os.utime(place, (1000 - age, 1000 - age))
-    system._forget_old(tmp_path / "system-6.1.0-0", "6.1.0")
+    newest = tmp_path / "system-6.1.0-0"
+    system._forget_old(newest, "6.1.0", 1000.0 + 3600)
+    assert len(list(tmp_path.glob("system-6.1.0-*"))) == 7, "a run may still need them"
+    system._forget_old(newest, "6.1.0", 1000.0 + 24 * 3600)
     kept = sorted(path.name for path in tmp_path.glob("system-6.1.0-*"))
     assert kept == [f"system-6.1.0-{age}" for age in range(4)]
     assert len(list(tmp_path.glob("system-6.2.0-*"))) == 7

@@ -18,6 +18,7 @@ from typing import Final
 
 import vmjitter
 from vmjitter.effects import process
+from vmjitter.effects.clock import utc_now
 from vmjitter.effects.lock import locked
 from vmjitter.errors import MissingCapability
 from vmjitter.guest.cache import publish_directory
@@ -45,6 +46,7 @@ DISK_MODULES: Final = ("ata_piix", "sd_mod", "squashfs")
 
 _FORMAT: Final = 1
 _KEPT: Final = 4
+_IN_USE_S: Final = 12 * 3600.0
 _PYTHON: Final = "usr/bin/python3.11"
 _STDLIB: Final = "usr/lib/python3.11"
 _PROGRAMS: Final = (
@@ -92,19 +94,22 @@ def system_image(tree: Tree, kernel: KernelFiles, tools: Tree, cache: Path) -> P
                 _fill(root, tree, kernel)
                 _make_image(root, directory / "system.img", tools)
                 shutil.rmtree(root)
-            _forget_old(place, kernel.release)
+            _forget_old(place, kernel.release, utc_now().timestamp())
+        os.utime(place)
     return place / "system.img"
 
 
-def _forget_old(newest: Path, release: str) -> None:
+def _forget_old(newest: Path, release: str, now_s: float) -> None:
     """Remove images that other versions of vmjitter used, but for the last few.
 
-    Whoever runs on one has it open and keeps it.
+    A run opens its image anew for every trial, so one that was asked for not long ago stays.
     """
     places = sorted(
         newest.parent.glob(f"system-{release}-*"), key=lambda place: place.stat().st_mtime_ns
     )
     for place in places[:-_KEPT]:
+        if now_s - place.stat().st_mtime < _IN_USE_S:
+            continue
         shutil.rmtree(place, ignore_errors=True)
 
 

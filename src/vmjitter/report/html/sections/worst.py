@@ -96,11 +96,12 @@ def load_state(trial: TrialView, index: int) -> str:
     planned_ns = index * trial.digest.period_ns
     known, slow = 0, []
     for load in trial.result.trial.loads:
-        rate = _rate(load.ops, trial.load_begins_ns(load), planned_ns)
+        whole = load.ops[:-1]  # the last second was under way when the probe ended
+        rate = _rate(whole, trial.load_begins_ns(load)[:-1], planned_ns)
         if rate is None:
             continue
         known += 1
-        usual = float(np.median(load.ops))
+        usual = float(np.median(whole))
         if rate < _SLOW * usual:
             slow.append(f"{load.name} ({load.side}) {rate} instead of {usual:.0f}")
     if slow:
