@@ -12,6 +12,7 @@ from vmjitter.config.settings import SETTINGS
 from vmjitter.config.sources import Value, builtin_plans, line_of, variable_of
 from vmjitter.errors import UsageError
 from vmjitter.model.plan import Disk, Network, Policy, Where
+from vmjitter.tuning.recipes import recipe_knobs
 
 
 def _plan(tmp_path: Path, text: str, choices: Choices | None = None) -> Resolved:
@@ -163,3 +164,23 @@ def test_every_built_in_plan_resolves() -> None:
     assert "paper" in builtin_plans()
     for name in builtin_plans():
         resolve(name, Choices())
+
+
+def test_a_recipe_is_expanded_so_that_the_plan_needs_none(tmp_path: Path) -> None:
+    keys = ("recipe=live-only", "knobs=pit-discard,ksm-off")
+    choices = Choices(assignments=[f"scenario.kernel-io.{key}" for key in keys], only=["kernel-io"])
+    resolved = resolve("paper", choices)
+    [scenario] = resolved.plan.scenarios
+    assert scenario.knobs[: len(recipe_knobs("live-only"))] == recipe_knobs("live-only")
+    assert scenario.knobs[-1] == "pit-discard"
+    assert len(set(scenario.knobs)) == len(scenario.knobs), "each once"
+    file = tmp_path / "plan.toml"
+    file.write_text(resolved.toml)
+    assert "recipe live-only (--set scenario.kernel-io.recipe)" in resolved.toml
+    assert resolve(str(file), Choices()).plan.scenarios == resolved.plan.scenarios
+
+
+def test_an_unknown_recipe_is_named() -> None:
+    with pytest.raises(UsageError, match="no recipe 'live-onyl'") as caught:
+        resolve("paper", Choices(assignments=["scenario.kernel-io.recipe=live-onyl"]))
+    assert "live-only" in caught.value.hint

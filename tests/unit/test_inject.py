@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -226,7 +227,7 @@ def test_a_monitor_of_a_real_qemu() -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="real-time priority needs root")
 def test_the_program_disturbs_a_real_qemu(tmp_path: Path) -> None:
     """What is done is logged, with a fitting length."""
-    # not "swap", which would be the whole machine's, and not "host-irq": see below
+    # not "host-irq": see below
     kinds = [(name, 3 * MS) for name in ("cpu-hog", "lock", "disk", "starved", "two")]
     log = tmp_path / "inject.csv"
     with anonymous_memory(SHM_BYTES) as fd, SharedMemory(fd) as shm, _qemu() as (sock, pid):
@@ -247,11 +248,12 @@ def test_the_program_disturbs_a_real_qemu(tmp_path: Path) -> None:
             begin_ns = time.monotonic_ns()
             shm.probe.t0_ns = begin_ns
             shm.probe.state = layout.RUN_RUNNING
-            _until(lambda: len(_numbers(log)) >= len(kinds))
+            _until(lambda: len(_numbers(log)) >= len(kinds) - 1)
             shm.probe.state = layout.RUN_DONE
             assert running.wait(5) == 0
     rows = parse_log(log.read_text(), str(log))
-    assert {row.kind for row in rows} == {"cpu-hog", "lock", "disk", "starved"}
+    # a disk that answers at once is not logged
+    assert {row.kind for row in rows} - {"disk"} == {"cpu-hog", "lock", "starved"}
     assert all(begin_ns < row.begin_ns <= row.end_ns for row in rows)
     hogs = [row.end_ns - row.begin_ns for row in rows if row.kind in ("cpu-hog", "starved")]
     assert min(hogs) >= 3 * MS
@@ -260,14 +262,18 @@ def test_the_program_disturbs_a_real_qemu(tmp_path: Path) -> None:
 
 def test_timers_go_off_at_one_time() -> None:
     """Not by the program: on a CPU that is never idle they are not set in time."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
     timers = Timers()
     timers.make(300)
+    timers.make(1)  # the others stay, and so does the limit
     due_ns = time.monotonic_ns() + 50 * MS
     last = timers.set(300, due_ns)
     os.set_blocking(last, True)
     assert os.read(last, 8) == (1).to_bytes(8, sys.byteorder)
     assert time.monotonic_ns() >= due_ns
     timers.close()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert (soft, hard) == (max(before[0], 300 + 256), before[1])
 
 
 def test_what_the_program_cannot_do_it_says() -> None:

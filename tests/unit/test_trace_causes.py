@@ -79,6 +79,11 @@ def test_each_cause_is_found_with_its_time(cause: str) -> None:
     assert [share.cause for share in after.shares] == [UNEXPLAINED]
 
 
+def test_an_interrupts_ordinary_way_is_not_blamed_on_the_guest() -> None:
+    _, late, _ = explained(three("irq", make.guest_irqs_off(14 * US)))
+    assert [share.cause for share in late.shares] == [UNEXPLAINED]
+
+
 @pytest.mark.parametrize(
     ("cause", "detail"),
     [

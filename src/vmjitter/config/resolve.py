@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from vmjitter.config.parse import nearest
+from vmjitter.config.parse import names, nearest
 from vmjitter.config.settings import Setting
 from vmjitter.config.sources import (
     Value,
@@ -74,7 +74,7 @@ def resolve(name: str, choices: Choices) -> Resolved:
     path = find_plan(name)
     from_plan, scenarios = read_plan(path)
     known = all_settings(scenarios)
-    values = _layered(known, from_plan, choices)
+    values = _with_recipes(_layered(known, from_plan, choices), scenarios)
     parsed = {key: _parse(key, value, known[key].parse) for key, value in values.items()}
     plan = _plan(path.stem, parsed, _chosen(scenarios, choices))
     _check(plan)
@@ -161,6 +161,7 @@ def _plan(name: str, parsed: Mapping[str, Any], scenarios: Sequence[str]) -> Pla
         sim=_sim(parsed),
         rounds=parsed["plan.rounds"],
         trace=_trace(parsed),
+        inject_distance_ns=parsed["inject.distance"],
     )
 
 
@@ -244,9 +245,10 @@ def _scenario(name: str, parsed: Mapping[str, Any]) -> Scenario:
         disk=get("disk"),
         network=get("network"),
         vhost=get("vhost"),
-        knobs=_knobs(get("recipe"), get("knobs")),
+        knobs=get("knobs"),
         paper_max_ns=get("paper_max"),
         mitigations=get("mitigations"),
+        inject=get("inject"),
     )
     for knob in scenario.knobs:
         scenario = KNOBS[knob].on_scenario(scenario)
@@ -265,14 +267,29 @@ def _host_loads(names: Sequence[str], parsed: Mapping[str, Any]) -> tuple[LoadSp
     )
 
 
-def _knobs(recipe: str, knobs: Sequence[str]) -> tuple[str, ...]:
-    """Those of the recipe, then the others; each once."""
-    return tuple(dict.fromkeys((*(recipe_knobs(recipe) if recipe else ()), *knobs)))
+def _with_recipes(values: dict[str, Value], scenarios: Sequence[str]) -> dict[str, Value]:
+    """Put the knobs of each scenario's recipe before its own, so that the plan needs no recipe.
+
+    A simulated host has none, and a later vmjitter may have another of that name.
+    """
+    changed: dict[str, Value] = {}
+    for name in scenarios:
+        recipe, knobs = (values[f"scenario.{name}.{key}"] for key in ("recipe", "knobs"))
+        if not recipe.raw:
+            continue
+        own = _parse(f"scenario.{name}.knobs", knobs, names(KNOBS, "knob"))
+        every = list(dict.fromkeys((*recipe_knobs(str(recipe.raw)), *own)))
+        source = f"recipe {recipe.raw} ({recipe.source}), then {knobs.source}"
+        changed[f"scenario.{name}.knobs"] = Value(every, source)
+        changed[f"scenario.{name}.recipe"] = Value("", f"its knobs are in knobs; {recipe.source}")
+    return {**values, **changed}
 
 
 def _check(plan: Plan) -> None:
     if plan.probe.period_ns <= 0:
         raise UsageError("probe.period: must be longer than nothing", hint="write e.g. 1ms")
+    if plan.inject_distance_ns <= 0:
+        raise UsageError("inject.distance: must be longer than nothing", hint="write e.g. 20ms")
     for scenario in plan.scenarios:
         if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*", scenario.name):
             raise UsageError(
@@ -282,10 +299,16 @@ def _check(plan: Plan) -> None:
         _check_loads(scenario)
         if scenario.where is Where.GUEST:
             _check_devices(scenario)
-        elif scenario.knobs:
+        else:
+            _check_no_guest(scenario)
+
+
+def _check_no_guest(scenario: Scenario) -> None:
+    for key, values in (("knobs", scenario.knobs), ("inject", scenario.inject)):
+        if values:
             raise UsageError(
-                f"scenario.{scenario.name}.knobs: there is no QEMU to change",
-                hint='remove the knobs, or set where = "guest"',
+                f"scenario.{scenario.name}.{key}: there is no QEMU to change",
+                hint=f'remove the {key}, or set where = "guest"',
             )
 
 

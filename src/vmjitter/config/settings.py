@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from vmjitter.config import parse
+from vmjitter.config.injections import injections
 from vmjitter.loads.catalog import LOADS
 from vmjitter.model.plan import Accel, Disk, LoadCpus, Network, Policy, Where
 from vmjitter.model.sim import Bench, Clock
@@ -92,6 +93,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("trace.events", parse.choice(EventSet), "lean", "lean, or full: dearer, more detail"),
     Setting("trace.qemu", parse.choice(QemuTrace), "auto", "QEMU's own events: auto, on or off"),
     Setting("trace.guest", parse.boolean, True, "events of the guest's kernel, too"),  # noqa: FBT003
+    Setting("inject.distance", parse.duration, "20ms", "from one disturbance to the next"),
     Setting("bench.name", parse.choice(Bench), "local", "local, or sim: the simulated host"),
     Setting("sim.machine", parse.text, DEFAULT_MACHINE, "a machine that comes along, or a file"),
     *MACHINE_SETTINGS,
@@ -133,6 +135,7 @@ SCENARIO_SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     Setting("recipe", parse.text, "", "a named list of knobs, or a file; they come before knobs"),
     Setting("knobs", parse.names(KNOBS, "knob"), [], "settings to be changed for it, in order"),
+    Setting("inject", injections, [], "disturbances on purpose, in turn: KIND or KIND=LENGTH"),
     Setting("mitigations", parse.texts, [], "of an ablation: those that are in force here"),
     Setting("paper_max", parse.optional_duration, "", "worst delay in the paper"),
 )

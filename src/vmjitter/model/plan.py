@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from vmjitter.model.inject import Injection
 from vmjitter.model.judge import Target
 from vmjitter.model.sim import Bench, SimSpec
 from vmjitter.model.trace import TraceSpec
@@ -134,6 +135,7 @@ class Scenario:
         paper_max_ns: worst delay that the paper reports for it, or None.
         host_loads: run on the host while probe and ``loads`` run in the guest.
         host_load_cpus: where those run.
+        inject: disturbances on purpose, done in turn, see docs/method/ground-truth.md.
     """
 
     name: str
@@ -148,6 +150,7 @@ class Scenario:
     mitigations: tuple[str, ...] = ()
     host_loads: tuple[LoadSpec, ...] = ()
     host_load_cpus: LoadCpus = LoadCpus.GUEST
+    inject: tuple[Injection, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +176,7 @@ class Plan:
         pair: the two scenarios that the before/after figure shows, or None.
         rounds: how often each scenario is measured, in turn; 0: once, and not for a comparison.
         sim: used with the bench SIM.
+        inject_distance_ns: from one disturbance on purpose to the next, of scenarios with any.
     """
 
     name: str
@@ -189,6 +193,7 @@ class Plan:
     sim: SimSpec
     rounds: int = 0
     trace: TraceSpec = field(default_factory=TraceSpec)
+    inject_distance_ns: int = 20_000_000
 
     @property
     def turns(self) -> tuple[Turn, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from vmjitter.qemu.cmdline import USER_NET, Machine, Resources
 from vmjitter.qemu.machine import QemuMachine
 from vmjitter.session.context import Guest, TrialContext
 from vmjitter.session.guest_side import GuestSide
+from vmjitter.session.inject import injecting, monitor_pair
 from vmjitter.session.loads_beside import loads_beside
 from vmjitter.session.measure import Measurement
 from vmjitter.session.outcome import Outcome
@@ -53,6 +55,11 @@ class _Held:
     link: Link | None
     scratch_fd: int | None
     direct: bool
+    inject: tuple[socket.socket, ...]
+
+    @property
+    def inject_fd(self) -> int | None:
+        return self.inject[1].fileno() if self.inject else None
 
     @property
     def tap_fd(self) -> int | None:
@@ -107,7 +114,8 @@ def measure_in_guest(context: TrialContext) -> None:
             tuning.running(machine)
             recorder.attach(machine)
         beside = stack.enter_context(loads_beside(context))
-        outcome.measured = Measurement(context, side, recorder, beside).run()
+        with injecting(context, machine, held.inject, free):
+            outcome.measured = Measurement(context, side, recorder, beside).run()
         tuning.verify()
         with outcome.phases.phase("power off"):
             machine.power_off()
@@ -126,7 +134,8 @@ def _hold(context: TrialContext) -> Iterator[_Held]:
             parent = context.plan.disk_dir or context.writer.path
             image = scratch_image(parent, context.plan.disk_bytes)
             scratch = stack.enter_context(image)
-        yield _Held(link=link, scratch_fd=scratch[0], direct=scratch[1])
+        inject = stack.enter_context(monitor_pair(scenario.inject))
+        yield _Held(link=link, scratch_fd=scratch[0], direct=scratch[1], inject=inject)
 
 
 def _start_peer(stack: ExitStack, context: TrialContext, held: _Held) -> str:
@@ -154,8 +163,9 @@ def _start(
         tap_fd=held.tap_fd,
         vhost_fd=held.vhost_fd,
         trace_log=recorder.qemu_log,
+        inject_fd=held.inject_fd,
     )
-    fds = (context.shm_fd, held.scratch_fd, held.tap_fd, held.vhost_fd)
+    fds = (context.shm_fd, held.scratch_fd, held.tap_fd, held.vhost_fd, held.inject_fd)
     image = guest.images[context.scenario.name]
     return QemuMachine(
         tuning.machine(machine_for(context.plan, context.scenario, image, guest.accel)),
