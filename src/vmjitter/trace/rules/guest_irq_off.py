@@ -34,7 +34,7 @@ def _find(look: Look) -> Iterable[Finding]:
         parts = common(ran, [(since, steps.taken)])
         if total(parts) >= LEAST_NS:
             for part in parts:
-                yield Finding(*part, _where(look, steps, part))
+                yield Finding(*part, _where(look, (since, steps.taken), part))
 
 
 def _pending(look: Look, steps: Moments) -> int:
@@ -52,14 +52,13 @@ def _pending(look: Look, steps: Moments) -> int:
     ]
     if not fired or not look.host:
         return steps.delivered
-    since = max(max(fired), look.window.start)
+    since = max(*fired, look.window.start)
     return min(since, steps.delivered) if steps.delivered >= 0 else since
 
 
-def _where(look: Look, steps: Moments, part: Interval) -> str:
+def _where(look: Look, waiting: Interval, part: Interval) -> str:
     """On the way into another interrupt and out of it they are off, too."""
     guest = look.guest
-    waiting = (part[0], steps.taken)
     others = list(interrupts(guest.cpu, "irq", waiting)) if guest is not None else []
     if others:
         return f"an interrupt was there, but was not taken; around that of {others[0].name}"
