@@ -17,6 +17,7 @@ from vmjitter.stats.factorial import Cell, Factorial, Ratio, factorial
 from vmjitter.units import format_ns
 
 _NONE: Final = "\N{EN DASH}"
+_NAME_COLUMNS: Final = 18
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,10 +121,12 @@ def ablation_block(found: AblationResult) -> RenderableType:
     return Padding(Group(*parts), (1, 1, 0, 1))
 
 
-def _table(*columns: str) -> Table:
+def _table(*columns: str, whole: bool = True) -> Table:
+    """A table with names at the left; figures are kept ``whole``, or may take two lines."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for place, column in enumerate(columns):
-        table.add_column(column, justify="left" if place == 0 else "right", no_wrap=place > 0)
+    table.add_column(columns[0], min_width=_NAME_COLUMNS, overflow="fold")
+    for column in columns[1:]:
+        table.add_column(column, justify="right", no_wrap=whole)
     return table
 
 
@@ -140,15 +143,17 @@ def _cell_table(found: AblationResult) -> Table:
 
 
 def _effect_table(found: AblationResult) -> Table:
-    table = _table("mitigation", "max: average", "alone", "added last", "p99.9: average")
     p999 = {effect.mitigation: effect.average for effect in found.p999.effects}
+    heads = ["mitigation", "max: average", "alone", "added last"]
+    table = _table(*heads, *(["p99.9: average"] if p999 else []), whole=False)
     for effect in found.worst.effects:
-        ratios = (effect.average, effect.alone, effect.last, p999.get(effect.mitigation))
+        ratios = [effect.average, effect.alone, effect.last]
+        ratios += [p999.get(effect.mitigation)] if p999 else []
         table.add_row(effect.mitigation, *map(ratio_text, ratios))
-    together = (found.worst.all_together, None, None, found.p999.all_together)
-    table.add_row("all together", *map(ratio_text, together))
+    if found.worst.all_together is not None:
+        table.add_row("all together", ratio_text(found.worst.all_together))
     for one in found.worst.interactions:
-        table.add_row(f"{one.one} and {one.other} interact", ratio_text(one.ratio), "", "", "")
+        table.add_row(f"{one.one} and {one.other} interact", ratio_text(one.ratio))
     return table
 
 

@@ -24,6 +24,7 @@ _EDGES_IN: Final = 2.2
 _BLUE: Final = "#0072b2"
 _GREY: Final = "#777777"
 _ORANGE: Final = "#d55e00"
+_LEAST: Final = 0.01
 _Row = tuple[str, Ratio | None]
 
 
@@ -85,7 +86,10 @@ def _draw_effects(axes: Axes, rows: Sequence[_Row]) -> None:
             axes.plot([ratio.low, ratio.high], [place, place], color=colour, linewidth=1.2)
         axes.plot([ratio.estimate], [place], "o", color=colour, markersize=4)
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    # With two rounds an interval can span six decades; what lies beyond two is beside the point.
+    low, high = axes.get_xlim()
+    axes.set_xlim(max(low, _LEAST), min(high, 1 / _LEAST))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 100 else (1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     _label(axes, [name for name, _ in rows], "factor on the worst latency; below 1 is better")

@@ -12,13 +12,16 @@ from vmjitter.stats.factorial import Ratio
 
 _NAMES: Final = 210
 _ROW: Final = 24
+_LEAST: Final = 0.01
 
 
 def contributions_chart(rows: Sequence[tuple[str, Ratio]]) -> Markup:
     """Draw one line per ratio; a dashed line stands where nothing changes."""
     picture = Picture(height=TOP + _ROW * len(rows) + BOTTOM)
     ends = [end for _, one in rows for end in (one.estimate, one.low or 1, one.high or 1)]
-    low, high = min([*ends, 0.8]) / 1.15, max([*ends, 1.25]) * 1.15
+    # With two rounds an interval can span six decades; what lies beyond two is beside the point.
+    low = max(min([*ends, 0.8]) / 1.15, _LEAST)
+    high = min(max([*ends, 1.25]) * 1.15, 1 / _LEAST)
     scale = Scale(low=low, high=high, start=_NAMES, end=WIDTH - 16, log=True)
     picture.axis_x(
         scale,
