@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fakes.killing import Fragile, Fuse, Killed
 from vmjitter.effects.systree import SysTree
 from vmjitter.effects.threads import cpu_list, cpu_set, read_cpus, thread
 from vmjitter.errors import DataError, MissingCapability
@@ -25,22 +26,6 @@ from vmjitter.tuning.media.thread import thread_place
 from vmjitter.tuning.tuner import How, Tuner
 
 PLACES = ("a", "b", "c")
-
-
-class Killed(BaseException):
-    """SIGKILL: nothing after it runs."""
-
-
-@dataclass
-class Fuse:
-    """Kills at a step."""
-
-    left: int
-
-    def step(self) -> None:
-        self.left -= 1
-        if self.left == 0:
-            raise Killed
 
 
 @dataclass
@@ -62,23 +47,6 @@ class Memory:
 
     def same(self, one: str, other: str) -> bool:
         return one == other
-
-
-class Fragile(Journal):
-    """A journal whose writer may be killed before, within and after a line."""
-
-    def __init__(self, directory: Path, fuse: Fuse) -> None:
-        super().__init__(directory)
-        self._fuse = fuse
-
-    def _append(self, line: dict[str, object]) -> None:
-        self._fuse.step()
-        if self._fuse.left == 1:
-            with self.path.open("a") as file:
-                file.write('{"number": 7, "plac')
-        self._fuse.step()
-        super()._append(line)
-        self._fuse.step()
 
 
 def changes(wanted: Sequence[tuple[str, str]]) -> list[Change]:
