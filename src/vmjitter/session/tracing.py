@@ -237,6 +237,7 @@ class Recorder:
 
     def _note_guest_tasks(self, shm: SharedMemory) -> None:
         if self._machine is None:
+            self._note_host_probe(shm)
             return
         self._record.probe_guest_tid = int(shm.probe.pid) or None
         for slot in shm.loads[:BESIDE_SLOT]:
@@ -244,6 +245,11 @@ class Recorder:
                 # one program, two slots: "udp-send" and "udp-recv"
                 name = slot.name.decode()
                 self._record.guest_tasks[int(slot.pid)] = f"load {_PROGRAMS.get(name, name)}"
+
+    def _note_host_probe(self, shm: SharedMemory) -> None:
+        """A look at /proc may have come before the probe's exec, or the trial was too short for one."""
+        if pid := int(shm.probe.pid):
+            self._record.threads[pid] = {"role": "probe", "name": "probe"}
 
     def _find_threads(self) -> None:
         """Who is who, asked of QEMU, the kernel and /proc; before the measured phase only."""
