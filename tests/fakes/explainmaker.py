@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,7 +33,13 @@ def _phase() -> int:
 
 
 def explained_run(
-    path: Path, maker: TraceMaker, *, packed: bool = False, traced: bool = True, **info: object
+    path: Path,
+    maker: TraceMaker,
+    *,
+    packed: bool = False,
+    traced: bool = True,
+    others: Mapping[str, TraceMaker] | None = None,
+    **info: object,
 ) -> Path:
     """Write the run that a trace was recorded of.
 
@@ -41,14 +48,26 @@ def explained_run(
         maker: the trace; its wake-ups become the samples.
         packed: the trace files are compressed.
         traced: without it there are no trace files.
+        others: further scenarios, each with its trace.
         info: changes of ``run.json``.
     """
+    makers = {"kernel-io": maker, **(others or {})}
+    made = make_run(path, [_trial(name, one) for name, one in makers.items()], **info)
+    (made / "plan.toml").write_text(PLAN)
+    if traced:
+        for number, (name, one) in enumerate(makers.items(), 1):
+            write_trace(made / TRIALS_DIR / f"{number:02}-{name}" / "trace", one, packed=packed)
+    return made
+
+
+def _trial(scenario: str, maker: TraceMaker) -> TrialMaker:
     last = (maker.windows[-1][0] + OFFSET_NS - T0_NS) // PERIOD_NS
     latency = np.full(last + 1, MISSED, np.int64)
     for planned, late_ns in maker.windows:
         latency[(planned + OFFSET_NS - T0_NS) // PERIOD_NS] = late_ns
     before = ClockOffset(offset_ns=OFFSET_NS, bound_ns=BOUND_NS, host_ns=1000, rounds=100)
     status = make_status(
+        scenario,
         loops=len(latency),
         accel="kvm",
         conditions=(),
@@ -56,11 +75,7 @@ def explained_run(
         clock_before=before,
         clock_after=replace(before, host_ns=10**11),
     )
-    made = make_run(path, [TrialMaker(status=status, latency_ns=latency)], **info)
-    (made / "plan.toml").write_text(PLAN)
-    if traced:
-        write_trace(made / TRIALS_DIR / "01-kernel-io" / "trace", maker, packed=packed)
-    return made
+    return TrialMaker(status=status, latency_ns=latency)
 
 
 def write_trace(place: Path, maker: TraceMaker, *, packed: bool = False) -> None:

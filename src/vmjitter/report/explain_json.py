@@ -11,6 +11,7 @@ import json
 from typing import Final
 
 from vmjitter.report.explain import Explanation, TrialExplanation, side_of, title_of
+from vmjitter.report.explain_split import SplitRow, split
 from vmjitter.trace.attribute import Attribution
 
 EXPLAIN_FORMAT: Final = 1
@@ -36,6 +37,17 @@ def to_data(explanation: Explanation) -> Json:
             for trial in explanation.trials
             for place, one in enumerate(trial.spikes)
         ],
+        "split": [_split(row) for row in split(explanation)],
+    }
+
+
+def _split(row: SplitRow) -> Json:
+    return {
+        "scenario": row.scenario,
+        "spikes": row.spikes,
+        "latency_ns": row.latency_ns,
+        "contention": row.contention,
+        "parties": [dataclasses.asdict(one) for one in row.parties],
     }
 
 

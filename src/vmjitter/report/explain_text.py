@@ -19,8 +19,10 @@ from vmjitter.report.explain import (
     title_of,
 )
 from vmjitter.report.explain_next import Next, next_step
+from vmjitter.report.explain_split import SplitRow, split
 from vmjitter.trace.attribute import Attribution, Piece, Share, Unseen
 from vmjitter.trace.lift import CauseRow, table
+from vmjitter.trace.parties import Party
 from vmjitter.trace.rules import UNEXPLAINED
 from vmjitter.units import format_ns
 
@@ -43,6 +45,10 @@ def print_explanation(console: Console, explanation: Explanation) -> None:
         if trial.spikes:
             _print_next(console, trial.next)
         console.print()
+    rows = split(explanation)
+    if len(rows) > 1:
+        console.print(Text("Where the time of late wake-ups went", "bold"))
+        console.print(Padding(_split(rows, narrow=console.width < _NARROW), (1, 1)))
 
 
 def print_story(console: Console, explanation: Explanation, number: int) -> None:
@@ -102,6 +108,28 @@ def _causes(trial: TrialExplanation, *, narrow: bool) -> Table:
             cells.append(side_of(row.cause))
         shown.add_row(*cells, style=_ASIDE if row.cause == UNEXPLAINED else "")
     return shown
+
+
+def _split(rows: Sequence[SplitRow], *, narrow: bool) -> Table:
+    """A column per party that had any; on a narrow terminal a row per party instead."""
+    shown = [party for party in Party if any(row.of(party).ns for row in rows)]
+    named = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    if narrow:
+        named.add_column("of the time", no_wrap=True)
+        for row in rows:
+            named.add_column(row.scenario, justify="right", overflow="fold")
+        named.add_row("late wake-ups", *(str(row.spikes) for row in rows))
+        named.add_row("mean latency", *(format_ns(row.mean_ns) for row in rows))
+        for party in shown:
+            named.add_row(str(party), *(_percent(row.of(party).share) for row in rows))
+        return named
+    named.add_column("scenario", overflow="fold")
+    for title in ("late", "mean latency", *map(str, shown)):
+        named.add_column(title, justify="right")
+    for row in rows:
+        cells = [_percent(row.of(party).share) for party in shown]
+        named.add_row(row.scenario, str(row.spikes), format_ns(row.mean_ns), *cells)
+    return named
 
 
 def _number(trial: TrialExplanation, row: CauseRow) -> int:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from vmjitter.trace.events import priority_text
 from vmjitter.trace.intervals import Interval, clip, without
 from vmjitter.trace.rules.rule import Finding, Look
 from vmjitter.trace.thread_states import Doing
 
-_NOBODY = "by whom was not recorded"
+_NOBODY: Final = "by whom was not recorded"
+_QEMU: Final = ("main loop", "iothread", "worker", "vhost", "vcpu", "qemu", "kvm-pit")
+"""Roles of threads that work for the guest, see `vmjitter.tracing.threads`."""
 
 
 def culprits(look: Look, part: Interval, cpu_number: int) -> Iterator[Finding]:
@@ -35,3 +38,8 @@ def waiting_for_cpu(look: Look, *, woken: bool) -> Iterator[Finding]:
     for part, state in look.states(Doing.READY):
         if state.woken is woken:
             yield from culprits(look, part, state.cpu)
+
+
+def by_qemu(detail: str) -> bool:
+    """Whether who had the CPU, as written above, is a thread that works for the guest."""
+    return detail.startswith(tuple(f"by {role}" for role in _QEMU))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from vmjitter.report.explain import Options, Timeline, explain_run, explain_section
 from vmjitter.report.explain import Section as Explained
+from vmjitter.report.explain_split import SplitRow, split
 from vmjitter.report.html.blocks import (
     NONE,
     Block,
@@ -21,6 +23,7 @@ from vmjitter.report.html.blocks import (
     table,
     text,
 )
+from vmjitter.report.html.charts.split import split_chart
 from vmjitter.report.html.charts.timeline import timeline_chart
 from vmjitter.report.html.view import PageView
 from vmjitter.store.reader import is_run
@@ -40,8 +43,27 @@ def section(view: PageView) -> Section | None:
     explained = explain_section(traced, worst=_WORST)
     if not explained:
         return None
-    blocks = tuple(block for one in explained for block in _trial(one))
-    return Section(anchor="causes", title="What late wake-ups waited for", blocks=blocks)
+    blocks = [block for one in explained for block in _trial(one)]
+    return Section(
+        anchor="causes",
+        title="What late wake-ups waited for",
+        blocks=(*_split(split(traced)), *blocks),
+    )
+
+
+def _split(rows: Sequence[SplitRow]) -> list[Block]:
+    """The scenarios beside each other, if there are several."""
+    if len(rows) < 2:
+        return []
+    return [
+        Figure(
+            title="Where the time of late wake-ups went",
+            svg=split_chart(rows),
+            caption="Emulation: QEMU worked on the virtual CPU's thread. QEMU lock, QEMU threads "
+            "and host are contention: somebody else had what the virtual CPU needed. What is late "
+            "is judged for each scenario by itself.",
+        )
+    ]
 
 
 def _trial(one: Explained) -> list[Block]:
