@@ -420,6 +420,19 @@ def guest_irqs_off(ns: int) -> Disturb:
     return lambda _maker, at: at + ns
 
 
+def handed_over_late(ns: int) -> Disturb:
+    """Where: "kvm"; the guest has interrupts off, and KVM waits until they are on again."""
+
+    def write(maker: TraceMaker, at: int) -> int:
+        maker.host(at + US, "kvm_entry", "vcpu 0, rip 0xffffffff81000000")
+        maker.host(
+            at + US + ns, "kvm_exit", "vcpu 0 reason INTERRUPT_WINDOW rip 0x1 info1 0x0 info2 0x0"
+        )
+        return at + US + ns
+
+    return write
+
+
 def guest_served(ns: int, *, softirq: bool) -> Disturb:
     """Where: "irq" for an interrupt, "task" for a softirq."""
 

@@ -84,6 +84,12 @@ def test_an_interrupts_ordinary_way_is_not_blamed_on_the_guest() -> None:
     assert [share.cause for share in late.shares] == [UNEXPLAINED]
 
 
+def test_an_interrupt_that_kvm_could_not_hand_over_was_there_all_the_same() -> None:
+    _, late, _ = explained(three("kvm", make.handed_over_late(MS)))
+    assert late.main.cause == "guest-irq-off"
+    assert abs(late.of("guest-irq-off") - MS) <= SLACK_NS
+
+
 @pytest.mark.parametrize(
     ("cause", "detail"),
     [
