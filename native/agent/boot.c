@@ -58,7 +58,6 @@ static void take_console(void)
 	dup2(fd, STDERR_FILENO);
 	if (fd > STDERR_FILENO)
 		close(fd);
-	setvbuf(stdout, NULL, _IOLBF, 0);
 }
 
 /* Whole file in memory; NULL with errno. */
@@ -134,11 +133,13 @@ void boot_system(void)
 	mount_one("devtmpfs", "/dev", 0);
 	make_nodes();
 	take_console();
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	mount_one("proc", "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC);
 	mount_one("sysfs", "/sys", MS_NOSUID | MS_NODEV | MS_NOEXEC);
 	mount_one("tmpfs", "/tmp", MS_NOSUID | MS_NODEV);
 	mount_one("tmpfs", "/run", MS_NOSUID | MS_NODEV);
 	load_modules();
+	take_console(); /* a console that needs a driver is there only now */
 }
 
 /* Whether the attribute of a PCI device reads as `wanted`. */

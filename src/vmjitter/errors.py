@@ -9,6 +9,7 @@
     |   +-- GuestPanic                its kernel panicked
     |   +-- GuestHang                 it stopped making progress
     |   +-- QemuDied                  QEMU ended by itself
+    |   +-- StorageDaemonDied         the process that served its disk did
     +-- SimulationLost            1   a simulated host is gone
     |   +-- SimulationStalled         it runs, but makes no progress
     +-- GuestCommandFailed        1   the guest is well, a program in it failed
@@ -75,6 +76,10 @@ class GuestHang(GuestLost):
 
 class QemuDied(GuestLost):
     """The QEMU process ended while the guest was needed."""
+
+
+class StorageDaemonDied(GuestLost):
+    """The process that served the guest's disk ended while the guest was needed."""
 
 
 class SimulationLost(VmjitterError):

@@ -122,7 +122,7 @@ def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         *strict,
         "-shared",
         "-fPIC",
-        str(SOURCE.with_name("clock.c")),
+        *(str(SOURCE.with_name(name)) for name in ("clock.c", "entry.c")),
     )
     return _compile(str(request.param), SOURCE, output, *options)
 
@@ -235,3 +235,86 @@ def test_the_shipped_one_runs_with_the_c_library_of_debian_12() -> None:
     }
     assert versions
     assert max(versions) <= (2, 36)
+
+
+# A program with Bochs' names: a table of instructions, among them two that enter a guest; and the
+# function that makes the mask of events.
+ENTERS = r"""
+#include <stdio.h>
+
+static int order;
+
+void _ZN8BX_CPU_C8VMLAUNCHEP15bxInstruction_c(int *cpu, int *instruction)
+{
+    *cpu += *instruction;
+    printf("%d enters\n", ++order);
+}
+
+#ifndef LACKS_MASK
+void _ZN8BX_CPU_C25handleInterruptMaskChangeEv(int *cpu)
+{
+    printf("%d mask of %d\n", ++order, *cpu);
+}
+#endif
+
+static void other(int *cpu, int *instruction)
+{
+    *cpu -= *instruction;
+    printf("%d other\n", ++order);
+}
+
+#ifndef FIRST
+#define FIRST _ZN8BX_CPU_C8VMLAUNCHEP15bxInstruction_c
+#endif
+
+static const struct { void (*execute)(int *, int *); const char *name; } table[] = {
+    { FIRST, "VMLAUNCH" },
+    { other, "NOP" },
+    { _ZN8BX_CPU_C8VMLAUNCHEP15bxInstruction_c, "VMRESUME" },
+};
+
+int main(void)
+{
+    int cpu = 5, instruction = 2;
+
+    for (volatile int i = 0; i < 3; i++)
+        table[i].execute(&cpu, &instruction);
+    return 0;
+}
+"""
+
+
+def _enter(place: Path, library: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    _need("gcc")
+    source = place / "enters.c"
+    source.write_text(ENTERS)
+    program = _compile("gcc", source, place / "enters", "-rdynamic", *options)
+    environment = {"LD_PRELOAD": str(library), "VMJITTER_BOCHS_CPUS": "1"}
+    return subprocess.run([program], capture_output=True, text=True, check=False, env=environment)
+
+
+def test_the_mask_of_events_is_made_after_each_entry(library: Path, tmp_path: Path) -> None:
+    done = _enter(tmp_path, library)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "1 enters",
+        "2 mask of 7",
+        "3 other",
+        "4 enters",
+        "5 mask of 7",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("option", "why"),
+    [
+        ("-DLACKS_MASK", "it lacks a function"),
+        ("-DFIRST=other", "its table of instructions is not as expected"),
+    ],
+)
+def test_a_bochs_with_other_entries_is_refused(
+    library: Path, tmp_path: Path, option: str, why: str
+) -> None:
+    done = _enter(tmp_path, library, option)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"vmjitter: this Bochs cannot be mended for VM entries: {why}\n"

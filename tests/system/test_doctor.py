@@ -163,10 +163,13 @@ def test_the_simulated_host_as_it_is() -> None:
     program = ("python3", "-c", _IN_SIMULATED_HOST)
     done = vmjitter("sim", "exec", "--clock", "real", "--", *program)
     assert done.returncode == 0, done.stderr
-    found = _by_id(json.loads(done.stdout))
+    data = json.loads(done.stdout)
+    found = _by_id(data)
     assert found["kvm-kind"]["title"] == "KVM is SVM (AMD)"
     for name in ("kvm", "second-level-paging", "vhost-net", "tap", "trace-events", "cpu-count"):
         assert found[name]["severity"] == "ok", found[name]
     assert found["vhost-worker"]["title"] == "vhost's worker is a thread of the kernel"
     assert found["nested-host"]["severity"] == "problem"
+    # the kernel's configuration is in /boot
+    assert [one["id"] for one in data["unknown"] if "configuration" in one["why"]] == []
     assert "from Linux 6.1." in found["kernel-eevdf-starvation"]["evidence"]

@@ -189,9 +189,60 @@ _CASES: list[tuple[str, Files, Severity, str]] = [
         Severity.NOTE,
         "id=io1",
     ),
+    (
+        "vm-disk-process",
+        _with("-device", "virtio-blk-pci,drive=f", without="iothread=io0"),
+        Severity.NOTE,
+        "virtio-blk-pci,drive=f",
+    ),
+    ("vm-disk-process", _with("-drive", "file=/a,if=virtio"), Severity.NOTE, "file=/a,if=virtio"),
+    (
+        "vm-disk-process",
+        _with(
+            *("-chardev", "socket,id=s,path=/run/disk.sock"),
+            *("-device", "vhost-user-blk-pci,chardev=s"),
+        ),
+        Severity.OK,
+        "vhost-user-blk-pci,chardev=s; -chardev socket,id=s,path=/run/disk.sock",
+    ),
+    (
+        "vm-disk-throttled",
+        _with("-object", "throttle-group,id=g,limits.iops-total=100"),
+        Severity.NOTE,
+        "throttle-group,id=g",
+    ),
+    (
+        "vm-disk-throttled",
+        _with("-blockdev", "driver=throttle,node-name=t,throttle-group=g,file=f"),
+        Severity.NOTE,
+        "driver=throttle",
+    ),
+    (
+        "vm-disk-throttled",
+        _with("-drive", "file=/a,throttling.bps-total=1000000"),
+        Severity.NOTE,
+        "throttling.bps-total=1000000",
+    ),
+    ("vm-disk-throttled", _with("-drive", "file=/a,iops=100"), Severity.NOTE, "iops=100"),
+    ("vm-disk-throttled", _with("-drive", "file=/a,iops=0"), Severity.OK, "no throttle-group"),
     ("vm-disk-format", _with("-drive", "file=/a.qcow2,cache=none"), Severity.NOTE, "a.qcow2"),
     ("vm-network-device", _with("-device", "e1000,netdev=n"), Severity.PROBLEM, "e1000"),
     ("vm-vhost", _with("-netdev", "user,id=u"), Severity.NOTE, "user,id=u"),
+    ("vm-vhost", _with("-netdev", "passt,id=p"), Severity.NOTE, "passt,id=p"),
+    (
+        "vm-vhost",
+        _with("-netdev", "stream,id=s,addr.type=unix,addr.path=/p"),
+        Severity.NOTE,
+        "stream,id=s",
+    ),
+    (
+        "vm-vhost",
+        _with("-chardev", "socket,id=c,path=/p", "-netdev", "vhost-user,id=v,chardev=c"),
+        Severity.OK,
+        "vhost-user,id=v,chardev=c; -chardev socket,id=c,path=/p",
+    ),
+    ("vm-vhost", _with("-netdev", "passt,id=p,vhost-user=on"), Severity.OK, "vhost-user=on"),
+    ("vm-vhost", _with("-netdev", "vhost-vdpa,id=v,vhostdev=/d"), Severity.OK, "vhost-vdpa"),
     ("vm-console", _with("-serial", "stdio"), Severity.NOTE, "-serial stdio"),
     (
         "vm-console",
@@ -272,6 +323,34 @@ def test_threads_without_names_are_not_guessed_at(tmp_path: Path) -> None:
         "vm-emulator-cpus",
     }
     assert all("debug-threads=on" in why for why in unknown.values())
+
+
+def test_who_moves_the_packets_is_said(tmp_path: Path) -> None:
+    kernel = _finding(tmp_path / "kernel", _good(), "vm-vhost")
+    assert kernel.title.endswith("the kernel moves them")
+    arguments = ("-netdev", "vhost-user,id=v,chardev=c", "-device", "virtio-net-pci,netdev=v")
+    process = _finding(tmp_path / "process", _with(*arguments, without="netdev"), "vm-vhost")
+    assert process.title.endswith("a process of its own moves them")
+
+
+def test_options_of_another_process_are_not_guessed_at(tmp_path: Path) -> None:
+    arguments = ("-device", "vhost-user-blk-pci,chardev=c")
+    found = _examine(tmp_path, _with(*arguments, without="drive=f"))
+    assert found.unknown == ()  # there is still an image of QEMU's own
+    files = qemu(PID, ["-enable-kvm", *arguments], _GOOD_THREADS)
+    unknown = {one.id: one.why for one in _examine(tmp_path, tuned_rhel() | files).unknown}
+    assert set(unknown) == {"vm-disk-unsafe", "vm-disk-cache", "vm-disk-throttled"}
+    assert all("options of the process that does" in why for why in unknown.values())
+
+
+def test_limits_in_json_are_seen(tmp_path: Path) -> None:
+    group = {"qom-type": "throttle-group", "id": "g", "limits": {"iops-total": 7}}
+    node = {"driver": "throttle", "throttle-group": "g", "file": {"driver": "file"}}
+    files = _with("-object", json.dumps(group), "-blockdev", json.dumps(node))
+    finding = _finding(tmp_path, files, "vm-disk-throttled")
+    assert finding.severity is Severity.NOTE
+    assert '"iops-total": 7' in finding.evidence
+    assert '"driver": "throttle"' in finding.evidence
 
 
 def test_libvirt_writes_devices_as_json(tmp_path: Path) -> None:

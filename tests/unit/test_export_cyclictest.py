@@ -94,6 +94,18 @@ def test_json_names_the_machine_of_the_probe(tmp_path: Path) -> None:
     assert (found["machine"], found["realtime"]) == ("x86_64", 0)
 
 
+def test_json_names_no_machine_for_guests_with_different_kernels(tmp_path: Path) -> None:
+    uname = "Linux box {} #1 SMP Debian 6.12.57-1 (2026-01-05) i686 GNU/Linux"
+    trials = [
+        trial_of([5], scenario, guest_facts={"kernel": uname.format(release)})
+        for scenario, release in (("a", "6.12.57"), ("b", "6.12.57-rt"))
+    ]
+    host = {"kernel": "Linux version 6.1.0 (me@here) (gcc 12) #9 SMP", "machine": "x86_64"}
+    result = judged(tmp_path, *trials, host=host)
+    found = document(export("cyclictest-json", result))["sysinfo"]
+    assert (found["sysname"], found["release"], found["machine"]) == ("", "", "")
+
+
 def test_json_counts_in_whole_microseconds(tmp_path: Path) -> None:
     thread = document(export("cyclictest-json", judged(tmp_path, TRIAL)))["thread"]["0"]
     value, count = np.unique(AWAKE // 1000, return_counts=True)

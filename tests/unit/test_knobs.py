@@ -60,6 +60,7 @@ EVERY_PLACE = {
     "/sys/module/kvm/parameters/kvmclock_periodic_sync": "Y\n",
     "/sys/module/kvm_intel/parameters/ple_gap": "128\n",
     "/sys/devices/system/cpu/online": "0-3\n",
+    "/proc/net/udp": "",
 }
 
 
@@ -84,6 +85,7 @@ def build(root: Path) -> None:
     (root / "etc/modprobe.d").mkdir(parents=True)
     (root / "dev").mkdir()
     (root / "dev/cpu_dma_latency").write_bytes(struct.pack("=i", 2_000_000_000))
+    (root / "dev/kvm").touch()
 
 
 def paths_of(pattern: str) -> list[str]:
@@ -115,7 +117,7 @@ HOST_KNOBS = sorted(
     name
     for name, knob in KNOBS.items()
     if isinstance(knob, FileKnob | ModuleKnob)
-    or name in {"huge-pages", "cgroup-quota-off", "rt-group-budget", "pm-qos"}
+    or name in {"huge-pages", "cgroup-quota-off", "rt-group-budget", "pm-qos", "timestamp-guard"}
 )
 
 

@@ -324,6 +324,25 @@ def test_a_job_has_the_plan_and_its_own_guest_only(bench: Bench) -> None:
     assert guest.images["two"].initramfs.read_bytes() == b"image two"
 
 
+def test_kernels_of_guests_are_handed_over_and_named_by_scenario(bench: Bench) -> None:
+    for name in ("one", "two"):
+        image = _image(bench.place, name)
+        vmlinuz = bench.place / f"vmlinuz-{name}"
+        vmlinuz.write_bytes(f"kernel {name}".encode())
+        kernel = dataclasses.replace(
+            image.kernel, name=f"k-{name}", vmlinuz=vmlinuz, sha256=name.ljust(64, "0")
+        )
+        bench.images[name] = dataclasses.replace(image, kernel=kernel)
+    simulator = bench.run(lambda name, _: measured(name), only=["one", "two"])
+    for name, other in (("one", "two"), ("two", "one")):
+        (job,) = simulator.jobs_of(name)
+        assert f"kernel {name}".encode() in job.files.values()
+        assert f"kernel {other}".encode() not in job.files.values()
+    qemu = bench.stored().info.qemu
+    assert (qemu["kernel.one"], qemu["kernel.two"]) == ("k-one", "k-two")
+    assert qemu["kernel"] == "k-one / k-two"
+
+
 def _image(place: Path, name: str) -> GuestImage:
     kernel = make_build(place / "guest" / name).kernel
     initramfs = place / f"{name}.cpio"

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from fakes.sim_parts import make_build
+from vmjitter.effects.systree import SysTree
 from vmjitter.errors import UsageError
 from vmjitter.sim import build as build_module
 from vmjitter.sim import system
@@ -34,6 +35,16 @@ def test_what_python_writes_beside_its_files_does_not_count(tmp_path: Path) -> N
         (tmp_path / name).touch()
     names = [str(path.relative_to(tmp_path)) for path in system._source_files(tmp_path)]
     assert names == ["a.py", "b/c.py"]
+
+
+def test_the_kernels_configuration_goes_where_the_doctor_looks(tmp_path: Path) -> None:
+    kernel = make_build(tmp_path / "parts").kernel
+    system._add_config(tmp_path / "without", kernel)
+    assert not (tmp_path / "without").exists()
+    kernel.vmlinuz.with_name(f"config-{kernel.release}").write_text("CONFIG_KVM=m\n")
+    system._add_config(tmp_path / "boot", kernel)
+    tree = SysTree(root=tmp_path)
+    assert tree.read(f"/boot/config-{kernel.release}") == "CONFIG_KVM=m"
 
 
 def test_old_system_images_are_forgotten_but_for_the_last(tmp_path: Path) -> None:

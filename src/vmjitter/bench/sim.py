@@ -29,7 +29,7 @@ from vmjitter.guest.image import GuestImage
 from vmjitter.model.plan import Accel, Plan, Scenario, Turn
 from vmjitter.model.run import RUN_FORMAT, RunInfo, TrialState
 from vmjitter.model.sim import Bench, Clock, SimSpec
-from vmjitter.session.prepare import Say, guest_images
+from vmjitter.session.prepare import Say, guest_images, kernel_facts
 from vmjitter.session.progress import Progress, Report
 from vmjitter.session.trial import first_status
 from vmjitter.sim.build import HostBuild, build
@@ -120,7 +120,8 @@ def _check_guests(plan: Plan, images: Mapping[str, GuestImage]) -> None:
         raise UsageError(
             f"with --clock real the 32-bit guest of {', '.join(narrow)} does not start: QEMU's "
             "emulation of SVM runs 64-bit guests only",
-            hint="--set guest.kernel=debian-rt-amd64, or --clock virtual",
+            hint="take a 64-bit kernel, --set guest.kernel=debian-rt-amd64 or "
+            f"--set scenario.{narrow[0]}.kernel=debian-rt-amd64; or --clock virtual",
         )
 
 
@@ -222,6 +223,8 @@ class _SimBench:
         qemu: dict[str, str] = {}
         for trial in self._trials:
             qemu |= trial.facts.get("qemu", {})
+        if qemu:  # each simulated host knows its own kernel only
+            qemu |= kernel_facts(self._images)
         speeds = {
             f"real_s_per_virtual_s.{trial.name}": f"{1 / trial.speed:.1f}"
             for trial in self._trials

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Annotated, Final
 
 import typer
@@ -14,20 +13,18 @@ from rich.table import Table
 from rich.text import Text
 
 from vmjitter.cli.output import stderr, stdout
+from vmjitter.cli.tune_apply import Application, undone_line
 from vmjitter.effects.systree import SysTree
-from vmjitter.errors import Interrupted, MissingCapability, UsageError
+from vmjitter.errors import UsageError
 from vmjitter.model.plan import Accel
-from vmjitter.model.run import KnobChange
-from vmjitter.tuning.change import capped
 from vmjitter.tuning.journal import Entry, Journal, state_directory
 from vmjitter.tuning.knob import GuestKnob, Host, Knob, Needs, Target, ThreadKnob
 from vmjitter.tuning.knobs import KNOBS
-from vmjitter.tuning.live import Step, View, expand, step, view
+from vmjitter.tuning.live import View, expand, view
 from vmjitter.tuning.media import media
 from vmjitter.tuning.recipes import builtin_recipes, find_recipe
-from vmjitter.tuning.target import find_target, host_with, starves_main_loop
+from vmjitter.tuning.target import find_target, host_with
 from vmjitter.tuning.tuner import How, Tuner, Undone
-from vmjitter.tuning.watchdog import Watchdog
 
 _SHOW_HELP = """Show knobs: whether they can be used here, what is set now, what they would set.
 
@@ -49,8 +46,8 @@ crash or in another shell. Knobs that need QEMU, the guest or a module to start 
 what to write; `vmjitter run` does that itself for its own guests.
 
 While real-time priorities are set, a watchdog of higher priority takes them back if vmjitter is
-silent for 10 s. It ends with this command; --hold keeps both until Ctrl-C, and then puts back
-everything.
+silent for 10 s. It ends with this command, which warns of what nobody watches over then; --hold
+keeps both until Ctrl-C, and then puts back everything.
 
 Examples:
 
@@ -122,13 +119,14 @@ def apply(
         typer.Option("--hold", help="Stay until Ctrl-C, watch, then put everything back."),
     ] = False,
     dry_run: DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
     """See `_APPLY_HELP`."""
     if not names:
         raise UsageError("no knob is named", hint="`vmjitter tune show` lists them all")
     host, target = _place(cpus, vm)
-    application = _Application(
-        knobs=expand(names), host=host, target=target, hold=hold, tuner=_tuner()
+    application = Application(
+        knobs=expand(names), host=host, target=target, hold=hold, as_json=as_json, tuner=_tuner()
     )
     if dry_run:
         application.rehearse()
@@ -164,120 +162,6 @@ def revert(
         raise typer.Exit(1)
 
 
-@dataclass(kw_only=True)
-class _Application:
-    """One `tune apply`."""
-
-    knobs: Sequence[Knob]
-    host: Host
-    target: Target | None
-    hold: bool
-    made: list[KnobChange] = field(default_factory=list)
-    in_force: bool = False
-    failed: bool = False
-    watchdog: Watchdog | None = None
-    tuner: Tuner
-
-    def rehearse(self) -> None:
-        """Say what would be done."""
-        for knob in self.knobs:
-            one = step(knob, self.host, self.target, hold=self.hold)
-            for change in one.changes:
-                _line(knob, f"{change.title or change.place} = {change.wanted.strip()}")
-            if one.why:
-                _line(knob, one.why)
-
-    def run(self, stack: ExitStack) -> None:
-        """Do it, and with ``hold`` put it back when told to end.
-
-        Raises:
-            Interrupted: told to end while it was not to put it back.
-        """
-        try:
-            self._perform(stack)
-            if self.hold and self.made:
-                stderr().print("holding; Ctrl-C puts everything back")
-                threading.Event().wait()
-        except KeyboardInterrupt:
-            if not self.hold:
-                raise Interrupted(
-                    "interrupted", hint="`vmjitter tune revert` puts back what was changed"
-                ) from None
-            self._put_back()
-
-    def _perform(self, stack: ExitStack) -> None:
-        self._watch(stack)
-        for knob in self.knobs:
-            # a thread that QEMU has started since inherits what its creator has by now
-            if self.target is not None:
-                self.target = find_target(self.host, self.target.pid)
-            self._one(step(knob, self.host, self.target, hold=self.hold))
-        if self.made and not self.hold:
-            stderr().print("put it back with: vmjitter tune revert", highlight=False)
-            if self.watchdog is not None:
-                stderr().print("nobody watches over real-time priorities from now on; --hold does")
-
-    def _put_back(self) -> None:
-        _print_undone(self.tuner.revert(self.tuner.owned()), (), dry_run=False)
-        for line in self.watchdog.report() if self.watchdog is not None else ():
-            stderr().print(f"watchdog: {line}", markup=False)
-
-    def _watch(self, stack: ExitStack) -> None:
-        wanted = [knob for knob in self.knobs if knob.real_time]
-        if not any(step(one, self.host, self.target, hold=self.hold).changes for one in wanted):
-            return
-        directory = state_directory()
-        try:
-            dog = Watchdog(directory, log=directory / "watchdog.log", cpus=self.host.other_cpus)
-        except OSError as error:
-            raise MissingCapability(
-                f"the watchdog's log cannot be written: {error}", hint="run as root"
-            ) from error
-        self.watchdog = stack.enter_context(dog)
-
-    def _one(self, one: Step) -> None:
-        changes = one.changes
-        why = self._refusal(one)
-        if why or not changes:
-            _line(one.knob, why or one.why)
-            self.failed = self.failed or bool(why)
-            return
-        if self.watchdog is not None:
-            changes = capped(changes, self.watchdog.highest)
-        try:
-            made = self.tuner.apply(one.knob.name, changes)
-        except MissingCapability as error:
-            self.failed = True
-            _line(one.knob, f"{error.message}; {error.hint}")
-            return
-        self._tell(one, made)
-
-    def _refusal(self, one: Step) -> str:
-        """Why it must not be done, although it could be."""
-        if not (one.changes and one.knob.real_time):
-            return ""
-        if self.watchdog is None or not self.watchdog.highest:
-            rank = self.watchdog.rank if self.watchdog is not None else "it was not started"
-            return f"left out: no watchdog can stand above it, {rank}"
-        return starves_main_loop(self.target, one.changes) if self.target is not None else ""
-
-    def _tell(self, one: Step, made: Sequence[KnobChange]) -> None:
-        for change in made:
-            same = change.before == change.read_back
-            text = f"{change.target}: {change.before.strip() or 'absent'} -> "
-            _line(one.knob, text + change.read_back.strip() + (" (as before)" if same else ""))
-            if change.read_back != change.wanted:
-                self.failed = True
-                _line(one.knob, f"{change.target} is not {change.wanted.strip()}")
-            self.in_force = self.in_force or same
-        self.made += [change for change in made if change.before != change.read_back]
-        for refused in self.tuner.refused:
-            _line(one.knob, f"the kernel refused {refused}")
-        self.tuner.refused.clear()
-        if one.why:
-            _line(one.knob, one.why)
-
-
 def _tuner() -> Tuner:
     return Tuner(Journal(state_directory()), media(_tree()))
 
@@ -291,10 +175,6 @@ def _place(cpus: str, vm: int | None) -> tuple[Host, Target | None]:
     host = host_with(cpus, Host(tree=_tree(), guest_cpus=cpu, other_cpus=cpu, accel=Accel.KVM))
     target = find_target(host, vm) if vm is not None else None
     return (target.host if target is not None else host), target
-
-
-def _line(knob: Knob, text: str) -> None:
-    stdout().print(f"{knob.name}: {text}", markup=False, soft_wrap=True)
 
 
 def _print_table(views: Sequence[View]) -> None:
@@ -427,10 +307,8 @@ def _entry_as_json(entry: Entry) -> dict[str, object]:
 
 def _print_undone(done: Sequence[Undone], kept: Sequence[Entry], *, dry_run: bool) -> None:
     for one in done:
-        entry = one.entry
-        what = "would be restored" if dry_run and one.how is How.RESTORED else one.how.value
-        text = f"{entry.title}: {what}, {_values(one)}".rstrip(", ")
-        stdout().print(f"{entry.knob}: {text}", markup=False, soft_wrap=True)
+        what = "would be restored" if dry_run and one.how is How.RESTORED else ""
+        stdout().print(undone_line(one, what), markup=False, soft_wrap=True)
     for entry in kept:
         pid = entry.owner.partition("@")[0]
         text = f"{entry.knob}: {entry.title}: {_KEPT} (process {pid})"
@@ -439,12 +317,3 @@ def _print_undone(done: Sequence[Undone], kept: Sequence[Entry], *, dry_run: boo
         stderr().print("end that process, or use --force to put its changes back under it")
     if not done and not kept:
         stdout().print("nothing to put back")
-
-
-def _values(one: Undone) -> str:
-    before = one.entry.before.strip() or "absent"
-    if one.how in {How.RESTORED, How.UNCHANGED}:
-        return before
-    if one.how is How.FAILED:
-        return one.reason
-    return f"is {one.found.strip()}, was {before} before" if one.found else ""

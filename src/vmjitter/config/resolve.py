@@ -249,9 +249,25 @@ def _scenario(name: str, parsed: Mapping[str, Any]) -> Scenario:
         paper_max_ns=get("paper_max"),
         mitigations=get("mitigations"),
         inject=get("inject"),
+        kernel=_kernel(get("where"), get("kernel") or "", parsed),
     )
+    return _with_knobs(scenario) if scenario.where is Where.GUEST else scenario
+
+
+def _kernel(where: Where, own: str, parsed: Mapping[str, Any]) -> str:
+    """The name of a scenario's kernel; empty for a file, and where there is no guest."""
+    if own or where is Where.HOST or parsed["guest.kernel_file"] is not None:
+        return own
+    return str(parsed["guest.kernel"])
+
+
+def _with_knobs(scenario: Scenario) -> Scenario:
     for knob in scenario.knobs:
-        scenario = KNOBS[knob].on_scenario(scenario)
+        try:
+            scenario = KNOBS[knob].on_scenario(scenario)
+        except UsageError as error:
+            place = f"scenario.{scenario.name}.knobs: {knob}"
+            raise UsageError(f"{place}: {error.message}", hint=error.hint) from error
     return scenario
 
 
@@ -304,6 +320,11 @@ def _check(plan: Plan) -> None:
 
 
 def _check_no_guest(scenario: Scenario) -> None:
+    if scenario.kernel:
+        raise UsageError(
+            f"scenario.{scenario.name}.kernel: there is no guest to boot",
+            hint='remove the kernel, or set where = "guest"',
+        )
     for key, values in (("knobs", scenario.knobs), ("inject", scenario.inject)):
         if values:
             raise UsageError(

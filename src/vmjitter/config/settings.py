@@ -11,6 +11,7 @@ from typing import Final
 
 from vmjitter.config import parse
 from vmjitter.config.injections import injections
+from vmjitter.guest.kernels import find_kernel
 from vmjitter.loads.catalog import LOADS
 from vmjitter.model.plan import Accel, Disk, LoadCpus, Network, Policy, Where
 from vmjitter.model.sim import Bench, Clock
@@ -36,6 +37,11 @@ class Setting:
 def _optional(wrapped: parse.Parse) -> parse.Parse:
     """Likewise, or an empty text for none."""
     return lambda value: wrapped(value) if value != "" else None
+
+
+def _kernel(value: object) -> str:
+    """The name of a kernel in the catalogue."""
+    return find_kernel(parse.text(value)).name
 
 
 _MAX_LOOPS: Final = 10**11
@@ -72,7 +78,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("probe.loops", parse.integer(1, _MAX_LOOPS), 240_000, "activations per scenario"),
     Setting("probe.policy", parse.choice(Policy), "fifo", "fifo, rr or other"),
     Setting("probe.priority", parse.integer(1, 99), 80, "real-time priority of the probe"),
-    Setting("guest.kernel", parse.text, "debian-rt-i386", "a name from `vmjitter guest list`"),
+    Setting("guest.kernel", _kernel, "debian-rt-i386", "a name from `vmjitter guest list`"),
     Setting("guest.kernel_file", parse.optional_path, "", "a bzImage instead of a named kernel"),
     Setting("guest.modules_dir", parse.optional_path, "", "modules that belong to kernel_file"),
     Setting("guest.busybox", parse.optional_path, "", "a static busybox instead of Debian's"),
@@ -125,6 +131,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
 SCENARIO_SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("title", parse.text, "", "what it shows, a few words"),
     Setting("where", parse.choice(Where), "guest", "guest, or host: no virtual machine"),
+    Setting("kernel", _optional(_kernel), "", "its guest's; empty: as `guest.kernel`, or the file"),
     Setting("disk", parse.choice(Disk), "none", "none, ide or virtio"),
     Setting("network", parse.choice(Network), "none", "none, e1000 or virtio"),
     Setting("vhost", parse.boolean, False, "use vhost-net where the host has it"),  # noqa: FBT003

@@ -6,10 +6,19 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Final
 
 from vmjitter.effects.threads import cpu_set
 
 Version = tuple[int, int, int]
+
+
+_SERIAL: Final = re.compile(r"console=tty[A-Z]")  # ttyS0, ttyAMA0; tty0 is a screen
+
+
+def is_serial(word: str) -> bool:
+    """Whether a word of a kernel's command line sends its messages to a serial port."""
+    return _SERIAL.match(word) is not None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from vmjitter.doctor.causes import CAUSES
 from vmjitter.doctor.check import Check
 from vmjitter.doctor.checks import HOST_CHECKS
 from vmjitter.doctor.guest import GUEST_CHECKS
+from vmjitter.doctor.remedies import REMEDIES
 from vmjitter.doctor.vm import VM_CHECKS
 from vmjitter.tuning.knob import Needs
 
@@ -27,7 +28,7 @@ _SECTIONS: Final[tuple[tuple[str, str, tuple[Check[Any], ...]], ...]] = (
 
 def doctor_page() -> str:
     """The page as Markdown."""
-    return _HEAD + "\n".join((*_causes(), *_checks()))
+    return _HEAD + "\n".join((*_causes(), *_remedies(), *_checks()))
 
 
 def _causes() -> Iterator[str]:
@@ -43,6 +44,25 @@ def _causes() -> Iterator[str]:
                 one.only_while_running,
             )
             for one in CAUSES
+        ),
+    )
+
+
+def _remedies() -> Iterator[str]:
+    yield "## By remedy"
+    yield ""
+    yield "Where there is no knob, the check says how to change it by hand."
+    yield ""
+    yield from _table(
+        ("number", "remedy", "knobs", "checks"),
+        (
+            (
+                one.number,
+                one.what,
+                ", ".join(f"[`{name}`](knobs.md#{name})" for name in one.knobs),
+                ", ".join(f"[`{name}`](#{name})" for name in one.checks),
+            )
+            for one in REMEDIES
         ),
     )
 

@@ -14,7 +14,7 @@ import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,18 @@ def split_cpus(count: int) -> tuple[frozenset[int], frozenset[int]]:
     usable = os.sched_getaffinity(0)
     last = frozenset(sorted(usable)[-count:]) if 0 < count < len(usable) else frozenset(usable)
     return last, frozenset(usable - last) or last
+
+
+def on_cpus(cpus: Collection[int]) -> tuple[str, ...]:
+    """What stands before a command line to keep a program and all its threads on some CPUs.
+
+    Raises:
+        MissingCapability: taskset is not installed.
+    """
+    if not cpus:
+        return ()
+    taskset = find_program("taskset", hint="install util-linux")
+    return (taskset, "--cpu-list", ",".join(map(str, sorted(cpus))))
 
 
 @contextmanager

@@ -40,12 +40,14 @@ class KernelSource:
         package: Debian's package; it depends on the newest version of that kernel.
         arch: architecture of the guest.
         description: one line for lists.
+        real_time: whether it is PREEMPT_RT.
     """
 
     name: str
     package: str
     arch: Arch
     description: str
+    real_time: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,7 @@ _SOURCES: Final = (
         package="linux-image-rt-686-pae",
         arch="i386",
         description="32-bit, PREEMPT_RT: nearest to the paper's guest",
+        real_time=True,
     ),
     KernelSource(
         name="debian-i386",
@@ -105,12 +108,13 @@ _SOURCES: Final = (
         package="linux-image-rt-amd64",
         arch="x86_64",
         description="64-bit, PREEMPT_RT",
+        real_time=True,
     ),
     KernelSource(
         name="debian-cloud-amd64",
         package="linux-image-cloud-amd64",
         arch="x86_64",
-        description="64-bit, for virtual machines only: no IDE disk, no e1000",
+        description="64-bit, for virtual machines only: no e1000",
     ),
 )
 
@@ -130,6 +134,33 @@ def find_kernel(name: str) -> KernelSource:
     raise UsageError(
         f"there is no guest kernel {name!r}",
         hint=f"did you mean {near[0]!r}? All: {', '.join(KERNELS)}",
+    )
+
+
+def flavour_of(name: str, *, real_time: bool) -> str:
+    """The PREEMPT_RT or the standard kernel of an architecture, by any kernel of it.
+
+    A kernel that is of that flavour already is its own answer.
+
+    Args:
+        name: in the catalogue; empty for a kernel that is a file.
+        real_time: whether PREEMPT_RT is wanted.
+
+    Raises:
+        UsageError: no other flavour is known of a kernel that is a file; or no such kernel.
+    """
+    if not name:
+        raise UsageError(
+            "no other flavour is known of a kernel that is a file",
+            hint="take kernels by name instead, see `vmjitter guest list`",
+        )
+    source = find_kernel(name)
+    if source.real_time is real_time:
+        return name
+    return next(
+        one.name
+        for one in KERNELS.values()
+        if (one.arch, one.real_time) == (source.arch, real_time)
     )
 
 

@@ -26,6 +26,7 @@ DEVICE_MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "virtio-pci": ("virtio_pci",),
     "virtio-blk": ("virtio_pci", "virtio_blk"),
     "virtio-net": ("virtio_pci", "virtio_net"),
+    "virtio-console": ("virtio_pci", "virtio_console"),
     "ext4": ("ext4",),
 }
 """Modules by what a scenario's guest needs; what those need is found by `resolve_modules`."""

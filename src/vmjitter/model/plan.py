@@ -129,6 +129,8 @@ class Scenario:
     """Guest, devices, loads and knobs of one trial.
 
     Attributes:
+        kernel: name of the guest's kernel; empty for the one that `GuestSpec` names, such as a
+            file.
         vhost: wanted; used where the host has vhost-net, said in the result where not.
         knobs: names of knobs, in the order of application.
         mitigations: of an ablation, those that are in force here.
@@ -151,6 +153,7 @@ class Scenario:
     host_loads: tuple[LoadSpec, ...] = ()
     host_load_cpus: LoadCpus = LoadCpus.GUEST
     inject: tuple[Injection, ...] = ()
+    kernel: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -189,7 +189,8 @@ class RunInfo:
         bench: "local", or "sim": measured in a simulated host; "import": by another tool.
         max_misses_per_hour: the target, or None without one; ``confidence_percent`` goes with it.
         host: facts of the machine that measured, as text by name; the simulated one's if it is.
-        qemu: facts of QEMU and of the kernel and image that were booted.
+        qemu: facts of QEMU and of the kernel and image that were booted; where scenarios have
+            different kernels, ``kernel`` names them all and ``kernel.SCENARIO`` each.
         simulation: what the simulated host was made of and how it ran, as text by name.
     """
 

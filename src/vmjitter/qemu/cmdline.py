@@ -7,6 +7,7 @@ so that no socket, memory file or disk image needs a name that could be left beh
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from vmjitter.model.plan import Accel, Disk, Network
@@ -14,6 +15,19 @@ from vmjitter.model.plan import Accel, Disk, Network
 GUEST_MAC = "52:54:00:76:6d:6a"
 USER_NET = ("10.0.2.0/24", "10.0.2.2", "10.0.2.15")
 """Network, host and guest address of QEMU's user-mode network (qemu(1), -netdev user)."""
+
+
+class Console(StrEnum):
+    """Where the messages of the guest's kernel go.
+
+    SERIAL is an emulated port, with an exit for every byte.  VIRTIO is the device virtio-console;
+    the serial port is there for the messages before its driver, and goes to the same file.  With
+    NONE there is no port, and they go nowhere.
+    """
+
+    SERIAL = "serial"
+    VIRTIO = "virtio"
+    NONE = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +42,11 @@ class Machine:
         prealloc: touch all of the guest's memory at the start.
         huge_page_bytes: size of the pages that back it; 0 for ordinary ones.
         iothread: a thread of its own serves the disk; virtio only.
-        aio: how QEMU accesses the disk image: "threads", "native" or "io_uring".
+        aio: how the disk image is accessed: "threads", "native" or "io_uring".
+        cache: "none" to bypass the host's page cache, "writeback" to go through it; "" bypasses it
+            wherever the image's file system can.
+        vhost_user_blk: a process of its own serves the disk; virtio only.
+        console: the device that ``console=`` in ``append`` names.
     """
 
     accel: Accel
@@ -49,6 +67,9 @@ class Machine:
     huge_page_bytes: int = 0
     iothread: bool = False
     aio: str = "threads"
+    cache: str = ""
+    vhost_user_blk: bool = False
+    console: Console = Console.SERIAL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +86,8 @@ class Resources:
         vhost_fd: an open /dev/vhost-net; only with ``tap_fd``.
         trace_log: where QEMU writes the trace events that are switched on later, or None.
         inject_fd: its end of a pair behind a second monitor, for disturbances, or None.
+        storage_fd: its end of the socket to the process that serves the disk, or None.
+        cpus: host CPUs that it may use; empty means any.
     """
 
     console_log: Path
@@ -78,6 +101,8 @@ class Resources:
     vhost_fd: int | None
     trace_log: Path | None = None
     inject_fd: int | None = None
+    storage_fd: int | None = None
+    cpus: frozenset[int] = frozenset()
 
 
 def qemu_argv(program: str, machine: Machine, resources: Resources) -> tuple[str, ...]:
@@ -86,7 +111,7 @@ def qemu_argv(program: str, machine: Machine, resources: Resources) -> tuple[str
         program,
         *_base(machine),
         *_boot(machine),
-        *_channels(resources),
+        *_channels(machine, resources),
         *_shared_memory(resources),
         *_disk(machine, resources),
         *_network(machine, resources),
@@ -115,9 +140,11 @@ def _base(machine: Machine) -> tuple[str, ...]:
 
 def _memory(machine: Machine) -> tuple[str, ...]:
     size = f"{machine.memory_bytes >> 20}M"
-    if not (machine.prealloc or machine.huge_page_bytes):
+    if not (machine.prealloc or machine.huge_page_bytes or machine.vhost_user_blk):
         return ("-m", size)
-    words = [f"memory-backend-memfd,id=ram,size={size},share=off"]
+    # whoever else serves the disk reads and writes the guest's memory directly
+    share = "on" if machine.vhost_user_blk else "off"
+    words = [f"memory-backend-memfd,id=ram,size={size},share={share}"]
     words += ["prealloc=on"] if machine.prealloc else []
     if machine.huge_page_bytes:
         words += ["hugetlb=on", f"hugetlbsize={machine.huge_page_bytes >> 20}M"]
@@ -132,15 +159,30 @@ def _boot(machine: Machine) -> tuple[str, ...]:
     )
 
 
-def _channels(resources: Resources) -> tuple[str, ...]:
+def _channels(machine: Machine, resources: Resources) -> tuple[str, ...]:
     return (
-        *("-chardev", f"file,id=console,path={_escape(str(resources.console_log))}"),
-        *("-serial", "chardev:console"),
+        *_console(machine.console, resources.console_log),
         *("-chardev", f"socket,id=bell,fd={resources.bell_fd}"),
-        *("-serial", "chardev:bell"),
+        # always the second port, also where there is no first one: what "-serial none" before
+        # another -serial means has changed (QEMU commit d2019a9d0c34, "system/vl.c: Fix handling
+        # of '-serial none -serial something'")
+        *("-device", "isa-serial,index=1,chardev=bell"),
         *("-chardev", f"socket,id=qmp,fd={resources.qmp_fd}"),
         *("-mon", "chardev=qmp,mode=control"),
         *_second_monitor(resources.inject_fd),
+    )
+
+
+def _console(kind: Console, log: Path) -> tuple[str, ...]:
+    file = f"file,id=console,path={_escape(str(log))}"
+    if kind is Console.NONE:
+        return ("-serial", "none")
+    if kind is Console.SERIAL:
+        return ("-chardev", file, "-serial", "chardev:console")
+    return (
+        # one file for both devices
+        *("-chardev", f"{file},mux=on", "-serial", "chardev:console"),
+        *("-device", "virtio-serial-pci,max_ports=1", "-device", "virtconsole,chardev=console"),
     )
 
 
@@ -161,22 +203,38 @@ def _shared_memory(resources: Resources) -> tuple[str, ...]:
 def _disk(machine: Machine, resources: Resources) -> tuple[str, ...]:
     if machine.disk is Disk.NONE or resources.scratch_path is None:
         return ()
+    if machine.vhost_user_blk and resources.storage_fd is not None:
+        return (
+            *("-chardev", f"socket,id=storage,fd={resources.storage_fd}"),
+            *("-device", f"vhost-user-blk-pci,chardev=storage,num-queues={machine.vcpus}"),
+        )
     device = {Disk.IDE: "ide-hd,bus=ide.0", Disk.VIRTIO: "virtio-blk-pci"}[machine.disk]
-    direct = "on" if resources.direct else "off"
-    # QEMU's native AIO works with O_DIRECT only
-    aio = "threads" if machine.aio == "native" and not resources.direct else machine.aio
-    file_node = (
-        f"driver=file,node-name=file0,filename={_escape(resources.scratch_path)},"
-        f"cache.direct={direct},aio={aio}"
-    )
+    nodes = block_nodes(machine, resources.scratch_path, direct=resources.direct)
     iothread = machine.iothread and machine.disk is Disk.VIRTIO
     device += ",iothread=io0" if iothread else ""
     return (
         # without polling: on few CPUs it would take time from others
         *(("-object", "iothread,id=io0,poll-max-ns=0") if iothread else ()),
-        *("-blockdev", file_node),
-        *("-blockdev", f"driver=raw,node-name=scratch,file=file0,cache.direct={direct}"),
+        *(word for node in nodes for word in ("-blockdev", node)),
         *("-device", f"{device},drive=scratch"),
+    )
+
+
+def block_nodes(machine: Machine, image: str, *, direct: bool) -> tuple[str, str]:
+    """Values of --blockdev for a raw image, for QEMU and qemu-storage-daemon alike.
+
+    Args:
+        machine: gives cache mode and AIO.
+        image: its path.
+        direct: its file system can bypass the page cache.
+    """
+    direct = direct and machine.cache != "writeback"
+    cache = "on" if direct else "off"
+    # QEMU's native AIO works with O_DIRECT only
+    aio = "threads" if machine.aio == "native" and not direct else machine.aio
+    return (
+        f"driver=file,node-name=file0,filename={_escape(image)},cache.direct={cache},aio={aio}",
+        f"driver=raw,node-name=scratch,file=file0,cache.direct={cache}",
     )
 
 

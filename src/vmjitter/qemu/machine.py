@@ -7,17 +7,18 @@ is left: sockets and memory have no names, and the process has PR_SET_PDEATHSIG.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Self
 
 from vmjitter.effects.clock import now_ns
-from vmjitter.effects.process import Child, check, find_program
+from vmjitter.effects.process import Child, check, find_program, on_cpus
 from vmjitter.errors import BootTimeout, CommandFailed, GuestLost, GuestPanic, QemuDied
 from vmjitter.guest.channel import GuestAgent
 from vmjitter.guest.shm import SharedMemory
 from vmjitter.qemu.cmdline import Machine, Resources, qemu_argv
+from vmjitter.qemu.storage_daemon import StorageDaemon
 from vmjitter.qmp.client import Qmp
 from vmjitter.units import NS_PER_S, Ns
 
@@ -40,13 +41,18 @@ def qemu_version(program: str) -> str:
     return line.removeprefix("QEMU emulator version ")
 
 
+_PANIC: Final = "Kernel panic"
+
+
 def console_tail(path: Path, lines: int = 20) -> str:
-    """The last lines of the guest's console, without control characters."""
+    """The last lines of the guest's console, or the first of its panic, printable."""
     if not path.exists():
         return ""
     text = path.read_text(errors="replace")
     clean = "".join(c for c in text if c.isprintable() or c in "\n\t")
-    return "\n".join(clean.splitlines()[-lines:])
+    kept = clean.splitlines()
+    at = next((place for place, line in enumerate(kept) if _PANIC in line), None)
+    return "\n".join(kept[-lines:] if at is None else kept[at : at + lines])
 
 
 class QemuMachine:
@@ -58,7 +64,7 @@ class QemuMachine:
         shm_fd: its descriptor, which QEMU inherits.
         inherit: further descriptors that the resources name.
         resources: as for `qemu_argv`; ``qmp_fd`` and ``bell_fd`` are filled in here.
-        cpus: host CPUs that QEMU may use; empty means any.
+        storage: serves the disk, or None; must outlive this machine.
     """
 
     def __init__(
@@ -69,8 +75,10 @@ class QemuMachine:
         shm: SharedMemory,
         inherit: Sequence[int],
         qemu_log: Path,
-        cpus: Collection[int] = (),
+        storage: StorageDaemon | None = None,
     ) -> None:
+        self.storage = storage
+        self.vcpus = machine.vcpus
         self._stack = ExitStack()
         self._console = resources.console_log
         with ExitStack() as undo:
@@ -81,7 +89,7 @@ class QemuMachine:
             self.argv = qemu_argv(
                 qemu_program(), machine, Resources(**{**fields, "bell_fd": bell_theirs.fileno()})
             )
-            self.argv = (*_on_cpus(cpus), *self.argv)
+            self.argv = (*on_cpus(resources.cpus), *self.argv)
             fds = (*inherit, qmp_theirs.fileno(), bell_theirs.fileno())
             self.child = self._stack.enter_context(Child(self.argv, log=qemu_log, pass_fds=fds))
             qmp_theirs.close()  # so that the end of QEMU is the end of file for us
@@ -121,8 +129,10 @@ class QemuMachine:
                 )
 
     def check_alive(self) -> None:
-        """Raise the error that fits if QEMU has ended; do nothing otherwise."""
+        """Raise the error that fits if QEMU or who serves its disk has ended, else do nothing."""
         status = self.child.status()
+        if self.storage is not None:
+            self.storage.check_alive(qemu_ended=status is not None)
         if status is not None:
             raise self._death(status)
 
@@ -166,7 +176,7 @@ class QemuMachine:
 
     def _death(self, status: int) -> GuestLost:
         console = console_tail(self._console)
-        if "Kernel panic" in console:
+        if _PANIC in console:
             return GuestPanic("the guest's kernel panicked", evidence=console)
         how = f"by signal {-status}" if status < 0 else f"with status {status}"
         evidence = "\n".join(part for part in (self.child.output_tail(), console) if part)
@@ -177,14 +187,6 @@ class QemuMachine:
         self._stack.callback(theirs.close)
         self._stack.callback(ours.close)
         return ours, theirs
-
-
-def _on_cpus(cpus: Collection[int]) -> tuple[str, ...]:
-    """What stands before a command line to keep a program and all its threads on some CPUs."""
-    if not cpus:
-        return ()
-    taskset = find_program("taskset", hint="install util-linux")
-    return (taskset, "--cpu-list", ",".join(map(str, sorted(cpus))))
 
 
 def _integer(record: Mapping[str, object], key: str) -> int:

@@ -4,7 +4,8 @@ A difference of the latencies says something about a change only if nothing else
 every condition of every trial is looked at.  Some must be the same, or there is nothing to learn:
 the period, the kernel, the loads and so on; a user who knows better names them, and the difference
 then stands beside the result.  All others are what the comparison is about: devices, knobs,
-settings of host and guest.  They are listed.
+settings of host and guest.  They are listed.  So are the kernels of guests to which one plan gave
+different ones.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from vmjitter.store.reader import Run
 from vmjitter.units import format_ns
 
 _IMPORT: Final = "import"
+_KERNEL: Final = "kernel"
 _LENGTHS_ALIKE: Final = 1.01
 """Threads of one program end a few cycles apart; that does not make a maximum incomparable."""
 
@@ -123,9 +125,18 @@ class Compared:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """What every table and figure has to say: the conditions of all trials, each once."""
-        members = (*self.before.members, *self.after.members)
-        return tuple(dict.fromkeys(text for m in members for text in m.trial.conditions))
+        """What every table and figure has to say: the conditions of all trials, each once.
+
+        Of what holds on one side only, the side is named.
+        """
+        before, after = (_conditions_of(group) for group in (self.before, self.after))
+        common = set(before) & set(after)
+        texts = (
+            text if text in common else f"{text} ({group.label})"
+            for group, found in ((self.before, before), (self.after, after))
+            for text in found
+        )
+        return tuple(dict.fromkeys(texts))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -137,6 +148,10 @@ class Compared:
             f"{member.trial.name}: {note}" for member in members for note in member.trial.notes
         ]
         return tuple(dict.fromkeys([*of_runs, *of_trials]))
+
+
+def _conditions_of(group: Group) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(text for one in group.members for text in one.trial.conditions))
 
 
 @dataclass(frozen=True)
@@ -207,6 +222,8 @@ def examine(before: Group, after: Group) -> Conditions:
     """Find out in what the two groups differ."""
     forbidding, unknown = [], []
     for condition in CONDITIONS:
+        if condition.name == _KERNEL and _planned_kernels(before, after):
+            continue
         values = [_values(condition.of, group) for group in (before, after)]
         if not all(values):  # a group without a trial
             continue
@@ -273,6 +290,14 @@ def _kernel(member: Member) -> str:
     return told
 
 
+def _planned_kernels(before: Group, after: Group) -> bool:
+    """Whether the kernels differ because a plan gave its scenarios' guests different ones."""
+    members = (*before.members, *after.members)
+    runs = {member.run.path for member in members}
+    told = {m.run.info.qemu.get(f"kernel_sha256.{m.trial.scenario}") for m in members}
+    return len(runs) == 1 and len(told) > 1 and None not in told
+
+
 def _host_kernel(member: Member) -> str:
     return "" if member.imported else member.run.info.host.get("kernel", "")
 
@@ -316,7 +341,7 @@ CONDITIONS: Final = (
     _Condition("length", "activations of a trial", _length),
     _Condition("probe", "the probe", _probe),
     _Condition("load", "the loads", _loads),
-    _Condition("kernel", "the kernel under the probe", _kernel),
+    _Condition(_KERNEL, "the kernel under the probe", _kernel),
     _Condition("host-kernel", "the host's kernel", _host_kernel),
     _Condition("host", "the host", _host),
     _Condition("accel", "the accelerator", _accel),
@@ -331,7 +356,10 @@ CONDITION_NAMES: Final = tuple(condition.name for condition in CONDITIONS)
 # -- what is compared ----------------------------------------------------------------------------
 
 _ASIDE: Final = ("plan.", "judge.", "probe.", "load.", "scenario.", "bench.", "disk.dir")
-_ASIDE_TOO: Final = frozenset({"sim.jobs", "sim.title", "sim.repeats", "sim.stall_timeout"})
+_ASIDE_TOO: Final = frozenset(
+    # the kernel is told by what was booted: scenarios and knobs may choose another
+    {"sim.jobs", "sim.title", "sim.repeats", "sim.stall_timeout", "guest.kernel"}
+)
 _OF_SCENARIO: Final = ("where", "disk", "network", "vhost", "knobs")
 _HOST_FACTS: Final = (
     *("cmdline", "governor", "realtime", "rt_runtime_us", "isolated", "online", "smt", "thp"),
@@ -366,6 +394,8 @@ def _settings(member: Member) -> dict[str, str]:
     facts |= {"deviations": "; ".join(status.deviations)} if status.deviations else {}
     facts |= {f"host {name}": info.host[name] for name in _HOST_FACTS if info.host.get(name)}
     facts |= {"QEMU": info.qemu["version"]} if info.qemu.get("version") else {}
+    kernel = info.qemu.get(f"kernel.{status.scenario}") or info.qemu.get("kernel")
+    facts |= {"guest kernel": kernel} if kernel and status.where == Where.GUEST else {}
     return facts
 
 

@@ -147,8 +147,7 @@ def paper_text(value_ns: int) -> str:
 
 def judge(run: Run) -> RunResult:
     """Turn a stored run into its results."""
-    target = target_of(run)
-    return RunResult(run=run, trials=tuple(_judge(trial, target) for trial in run.trials))
+    return RunResult(run=run, trials=tuple(_judge(trial, run.info) for trial in run.trials))
 
 
 def target_of(run: Run) -> Target:
@@ -165,7 +164,8 @@ def info_target(info: RunInfo) -> Target:
     )
 
 
-def _judge(trial: Trial, target: Target) -> TrialResult:
+def _judge(trial: Trial, info: RunInfo) -> TrialResult:
+    target = info_target(info)
     digest = trial.digest
     summary = summary_of(digest.histogram, overruns=digest.overruns, deadline_ns=target.deadline_ns)
     reasons = _reasons(trial, summary)
@@ -179,7 +179,7 @@ def _judge(trial: Trial, target: Target) -> TrialResult:
         period_ns=trial.period_ns,
         reasons=reasons,
         incomplete=trial.incomplete,
-        conditions=_conditions(trial.status),
+        conditions=_conditions(trial.status, info),
         notes=trial.notes,
     )
 
@@ -195,8 +195,14 @@ def _reasons(trial: Trial, summary: Summary) -> tuple[str, ...]:
     return tuple(reasons)
 
 
-def _conditions(status: TrialStatus) -> tuple[str, ...]:
-    """The stored conditions; the word about TCG must not be missing, whoever wrote them."""
-    if status.accel != "tcg" or any("tcg" in text.lower() for text in status.conditions):
-        return status.conditions
-    return (TCG_NOTE, *status.conditions)
+def _conditions(status: TrialStatus, info: RunInfo) -> tuple[str, ...]:
+    """The stored conditions, and the guest's kernel where others of the run have another.
+
+    The word about TCG must not be missing, whoever wrote them.
+    """
+    facts = (info.qemu.get(f"{name}.{status.scenario}") for name in ("kernel", "kernel_release"))
+    kernel = " ".join(fact for fact in facts if fact)
+    stored = (*status.conditions, *((f"guest kernel {kernel}",) if kernel else ()))
+    if status.accel != "tcg" or any("tcg" in text.lower() for text in stored):
+        return stored
+    return (TCG_NOTE, *stored)

@@ -37,7 +37,6 @@ class GuestSide:
 
     name = "guest"
     probe_program = "/bin/probe"
-    affinity = ""
 
     def __init__(
         self,
@@ -50,6 +49,8 @@ class GuestSide:
         free_cpus: frozenset[int],
     ) -> None:
         self.free_cpus = free_cpus
+        # the first one has the interrupts and the kernel's housekeeping; so do the field's recipes
+        self.affinity = str(machine.vcpus - 1) if machine.vcpus > 1 else ""
         self._machine = machine
         self._shm = shm
         self._console = console_log

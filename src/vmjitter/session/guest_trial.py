@@ -18,6 +18,7 @@ from vmjitter.loads.catalog import LOADS
 from vmjitter.model.plan import Accel, Disk, Network, Plan, Scenario
 from vmjitter.qemu.cmdline import USER_NET, Machine, Resources
 from vmjitter.qemu.machine import QemuMachine
+from vmjitter.qemu.storage_daemon import StorageDaemon
 from vmjitter.session.context import Guest, TrialContext
 from vmjitter.session.guest_side import GuestSide
 from vmjitter.session.inject import injecting, monitor_pair
@@ -35,6 +36,7 @@ from vmjitter.session.resources import (
 from vmjitter.session.tracing import Recorder
 from vmjitter.session.tuning import Tuning
 
+STORAGE_LOG: Final = "storage-daemon.log"
 TCG_CONDITION: Final = "TCG: software emulation, times are not those of a KVM host"
 KERNEL_ARGUMENTS: Final = (
     "console=ttyS0",
@@ -93,7 +95,7 @@ def measure_in_guest(context: TrialContext) -> None:
         held = stack.enter_context(_hold(context))
         peer = _start_peer(stack, context, held)
         with outcome.phases.phase("boot"):
-            machine = stack.enter_context(_start(context, context.guest, held, tuning, recorder))
+            machine = _start(stack, context, held, tuning, recorder)
             outcome.qemu_command = machine.argv
             _describe(context.guest, scenario, held, outcome)
             if cpus := _qemu_cpus(plan):
@@ -128,7 +130,10 @@ def _hold(context: TrialContext) -> Iterator[_Held]:
         link: Link | None = None
         scratch: tuple[int | None, bool] = (None, False)
         if scenario.network is not Network.NONE:
-            link = stack.enter_context(network_link(context.plan.wire, vhost=scenario.vhost))
+            # what the knob vhost-net has said is not said again
+            known = any(one.startswith("without vhost-net:") for one in context.outcome.deviations)
+            vhost = scenario.vhost and not known
+            link = stack.enter_context(network_link(context.plan.wire, vhost=vhost))
             context.outcome.deviations.extend(link.deviations)
         if scenario.disk is not Disk.NONE:
             parent = context.plan.disk_dir or context.writer.path
@@ -149,9 +154,34 @@ def _start_peer(stack: ExitStack, context: TrialContext, held: _Held) -> str:
     return place.reached_at
 
 
+def _serve_disk(
+    stack: ExitStack, context: TrialContext, held: _Held, machine: Machine
+) -> StorageDaemon | None:
+    """Start the process that serves the disk, if it is not QEMU itself."""
+    if not machine.vhost_user_blk or held.scratch_fd is None:
+        return None
+    daemon = StorageDaemon(
+        machine,
+        image_fd=held.scratch_fd,
+        direct=held.direct,
+        log=context.writer.path / STORAGE_LOG,
+        cpus=_qemu_cpus(context.plan),
+    )
+    context.outcome.conditions.append("disk served by qemu-storage-daemon, by vhost-user")
+    return stack.enter_context(daemon)
+
+
 def _start(
-    context: TrialContext, guest: Guest, held: _Held, tuning: Tuning, recorder: Recorder
+    stack: ExitStack, context: TrialContext, held: _Held, tuning: Tuning, recorder: Recorder
 ) -> QemuMachine:
+    """Start QEMU, and before it who serves its disk; both end with the stack."""
+    guest = context.guest
+    assert guest is not None  # or there is nothing to boot
+    image = guest.images[context.scenario.name]
+    machine = machine_for(context.plan, context.scenario, image, guest.accel)
+    machine = tuning.machine(machine, direct=held.direct)
+    storage = _serve_disk(stack, context, held, machine)
+    storage_fd = storage.fileno() if storage is not None else None
     resources = Resources(
         console_log=context.writer.console_log.absolute(),
         qmp_fd=-1,
@@ -164,17 +194,19 @@ def _start(
         vhost_fd=held.vhost_fd,
         trace_log=recorder.qemu_log,
         inject_fd=held.inject_fd,
+        storage_fd=storage_fd,
+        cpus=_qemu_cpus(context.plan),
     )
-    fds = (context.shm_fd, held.scratch_fd, held.tap_fd, held.vhost_fd, held.inject_fd)
-    image = guest.images[context.scenario.name]
-    return QemuMachine(
-        tuning.machine(machine_for(context.plan, context.scenario, image, guest.accel)),
+    fds = (context.shm_fd, held.scratch_fd, held.tap_fd, held.vhost_fd, held.inject_fd, storage_fd)
+    qemu = QemuMachine(
+        machine,
         resources,
         shm=context.shm,
         inherit=[fd for fd in fds if fd is not None],
         qemu_log=context.writer.qemu_log,
-        cpus=_qemu_cpus(context.plan),
+        storage=storage,
     )
+    return stack.enter_context(qemu)
 
 
 def _qemu_cpus(plan: Plan) -> frozenset[int]:

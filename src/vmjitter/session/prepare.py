@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
 from vmjitter.effects.scratch import anonymous_memory, fd_path
 from vmjitter.effects.systree import SysTree
-from vmjitter.errors import GuestLost, MissingCapability
+from vmjitter.errors import GuestLost, MissingCapability, UsageError
 from vmjitter.guest.cache import cache_root, publish_file
 from vmjitter.guest.image import GuestImage, build_image, guest_programs, modules_for
 from vmjitter.guest.kernels import KernelFiles, custom_kernel, fetch_kernel
@@ -21,6 +21,7 @@ from vmjitter.qemu.cmdline import Machine, Resources
 from vmjitter.qemu.machine import QemuMachine, qemu_program, qemu_version
 from vmjitter.session.context import Guest
 from vmjitter.session.guest_trial import machine_for
+from vmjitter.tuning.knobs import KNOBS
 from vmjitter.units import NS_PER_S, Ns
 
 Say = Callable[[str], None]
@@ -52,12 +53,14 @@ def prepare_guest(plan: Plan, say: Say) -> Guest | None:
         return None
     qemu_program()
     images = guest_images(plan, say)
-    accel, reason = choose_accel(plan, scenarios[0], images[scenarios[0].name], say)
+    accel, reason = _choose_accel(plan, scenarios, images, say)
     return Guest(images=images, accel=accel, accel_reason=reason)
 
 
 def guest_images(plan: Plan, say: Say) -> dict[str, GuestImage]:
     """Kernel and image of every scenario that has a guest, by the scenario's name.
+
+    A kernel that several scenarios have is looked for once.
 
     Raises:
         UsageError: no such kernel, or it lacks a module that a device needs.
@@ -66,29 +69,58 @@ def guest_images(plan: Plan, say: Say) -> dict[str, GuestImage]:
     scenarios = [scenario for scenario in plan.scenarios if scenario.where is Where.GUEST]
     if not scenarios:
         return {}
-    say(f"guest kernel {plan.guest.kernel_file or plan.guest.kernel}")
-    kernel = guest_kernel(plan.guest)
+    kernels = {}
+    for name in dict.fromkeys(scenario.kernel for scenario in scenarios):
+        say(f"guest kernel {name or plan.guest.kernel_file or plan.guest.kernel}")
+        kernels[name] = guest_kernel(plan.guest, name)
     say("guest images")
-    programs = guest_programs(kernel.arch, own_busybox=plan.guest.busybox)
-    cache = cache_root()
+    programs = {
+        arch: guest_programs(arch, own_busybox=plan.guest.busybox)
+        for arch in dict.fromkeys(kernel.arch for kernel in kernels.values())
+    }
     return {
-        scenario.name: build_image(
-            kernel, modules=guest_modules(scenario), programs=programs, cache=cache
-        )
+        scenario.name: _image(scenario, kernel, programs[kernel.arch])
         for scenario in scenarios
+        for kernel in (kernels[scenario.kernel],)
     }
 
 
-def guest_kernel(spec: GuestSpec) -> KernelFiles:
-    """The kernel that a plan names, or its own file."""
-    if spec.kernel_file is not None:
+def _image(scenario: Scenario, kernel: KernelFiles, programs: Mapping[str, Path]) -> GuestImage:
+    modules = guest_modules(scenario)
+    try:
+        return build_image(kernel, modules=modules, programs=programs, cache=cache_root())
+    except UsageError as error:
+        raise UsageError(
+            f"scenario.{scenario.name} with the kernel {kernel.name}: {error.message}",
+            hint=error.hint,
+        ) from error
+
+
+def guest_kernel(spec: GuestSpec, name: str = "") -> KernelFiles:
+    """The kernel of that name; without one, the plan's own file or the kernel that it names."""
+    if not name and spec.kernel_file is not None:
         return custom_kernel(spec.kernel_file, spec.modules_dir)
-    return fetch_kernel(spec.kernel)
+    return fetch_kernel(name or spec.kernel)
 
 
 def guest_modules(scenario: Scenario) -> tuple[str, ...]:
-    """The modules that a scenario's devices need, and no others.  Pure."""
-    return modules_for((*_DISK_DEVICES[scenario.disk], *_NETWORK_DEVICES[scenario.network]))
+    """The modules that a scenario's devices and knobs need, and no others.  Pure."""
+    drivers = (driver for name in scenario.knobs for driver in KNOBS[name].drivers)
+    disk, network = _DISK_DEVICES[scenario.disk], _NETWORK_DEVICES[scenario.network]
+    return modules_for((*disk, *network, *drivers))
+
+
+def _choose_accel(
+    plan: Plan, scenarios: Sequence[Scenario], images: Mapping[str, GuestImage], say: Say
+) -> tuple[Accel, str]:
+    """KVM if it brings every kernel of the plan to its init: times of both kinds do not compare."""
+    tried: dict[str, tuple[Accel, str]] = {}
+    for scenario in scenarios:
+        image = images[scenario.name]
+        if image.kernel.sha256 not in tried:
+            tried[image.kernel.sha256] = choose_accel(plan, scenario, image, say)
+    without = [answer for answer in tried.values() if answer[0] is Accel.TCG]
+    return without[0] if without else (Accel.KVM, "")
 
 
 def choose_accel(plan: Plan, scenario: Scenario, image: GuestImage, say: Say) -> tuple[Accel, str]:
@@ -146,7 +178,8 @@ def _try_kvm(machine: Machine) -> str:
             qemu = QemuMachine(bare, resources, shm=shm, inherit=[shm_fd], qemu_log=log)
             stack.enter_context(qemu).wait_ready(KVM_TRIAL_NS)
         except GuestLost as error:
-            return f"with KVM the guest kernel did not reach its init: {error.message}"
+            kernel = bare.kernel.name
+            return f"with KVM the guest kernel {kernel} did not reach its init: {error.message}"
     return ""
 
 
@@ -191,16 +224,42 @@ def qemu_facts(guest: Guest | None) -> dict[str, str]:
     """QEMU, kernel and images of a run, as text by name."""
     if guest is None:
         return {}
-    image = next(iter(guest.images.values()))
     return {
         "version": qemu_version(qemu_program()),
         "accel": guest.accel.value,
         "accel_reason": guest.accel_reason,
-        "kernel": image.kernel.name,
-        "kernel_release": image.kernel.release,
-        "kernel_package": f"{image.kernel.package} {image.kernel.package_version}".strip(),
-        "kernel_sha256": image.kernel.sha256,
+        **kernel_facts(guest.images),
         **{f"image_sha256.{name}": image.sha256 for name, image in guest.images.items()},
+    }
+
+
+def kernel_facts(images: Mapping[str, GuestImage]) -> dict[str, str]:
+    """The guests' kernels, as text by name; none without images.  Pure.
+
+    Where scenarios have different kernels, ``kernel`` and so on name them all, and
+    ``kernel.SCENARIO`` that of each.
+
+    Args:
+        images: by scenario.
+    """
+    each = {scenario: _kernel_facts(image.kernel) for scenario, image in images.items()}
+    names = next(iter(each.values()), {})
+    facts = {
+        name: " / ".join(dict.fromkeys(one[name] for one in each.values() if one[name]))
+        for name in names
+    }
+    if len({image.kernel.sha256 for image in images.values()}) > 1:
+        for scenario, one in each.items():
+            facts |= {f"{name}.{scenario}": text for name, text in one.items()}
+    return facts
+
+
+def _kernel_facts(kernel: KernelFiles) -> dict[str, str]:
+    return {
+        "kernel": kernel.name,
+        "kernel_release": kernel.release,
+        "kernel_package": f"{kernel.package} {kernel.package_version}".strip(),
+        "kernel_sha256": kernel.sha256,
     }
 
 

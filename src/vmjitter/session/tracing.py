@@ -34,7 +34,7 @@ from vmjitter.tracing.record import (
     TRACE_DIR,
     TraceRecord,
 )
-from vmjitter.tracing.threads import kernel_roles, own_roles, qemu_roles
+from vmjitter.tracing.threads import STORAGE_DAEMON, kernel_roles, own_roles, qemu_roles
 from vmjitter.tracing.tsc import kvm_tsc
 from vmjitter.units import format_ns
 
@@ -247,7 +247,7 @@ class Recorder:
                 self._record.guest_tasks[int(slot.pid)] = f"load {_PROGRAMS.get(name, name)}"
 
     def _note_host_probe(self, shm: SharedMemory) -> None:
-        """A look at /proc may have come before the probe's exec, or the trial was too short for one."""
+        """A look at /proc may come before the probe's exec, or a short trial end without one."""
         if pid := int(shm.probe.pid):
             self._record.threads[pid] = {"role": "probe", "name": "probe"}
 
@@ -277,15 +277,24 @@ class Recorder:
         for one in threads(record.qemu_pid):
             if one.tid not in record.threads:
                 record.threads |= qemu_roles(record.qemu_pid, (one,), {}, {})
+        for one in threads(self._storage_pid) if self._storage_pid is not None else ():
+            record.threads.setdefault(one.tid, {"role": STORAGE_DAEMON, "name": one.name})
 
     def _count(self) -> None:
         with writing(self._directory / COUNTERS_FILE):
             self._counters.look(self._processes())
 
+    @property
+    def _storage_pid(self) -> int | None:
+        """Of the process that serves the disk in QEMU's place, or None."""
+        storage = self._machine.storage if self._machine is not None else None
+        return storage.child.pid if storage is not None else None
+
     def _processes(self) -> dict[int, int]:
         """Process of each thread whose counters are recorded, by thread id."""
         record = self._record
         if record.qemu_pid is not None:
-            return {one.tid: record.qemu_pid for one in threads(record.qemu_pid)}
+            both = (record.qemu_pid, self._storage_pid)
+            return {one.tid: pid for pid in both if pid is not None for one in threads(pid)}
         ours = (tid for tid, one in record.threads.items() if one["role"] != "vmjitter")
         return {tid: tid for tid in ours}

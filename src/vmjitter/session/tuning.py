@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from vmjitter.effects.process import split_cpus
+from vmjitter.effects.threads import threads
 from vmjitter.errors import CommandFailed, GuestLost, MissingCapability
 from vmjitter.model.plan import Accel, Plan, Scenario
 from vmjitter.model.run import KnobChange
@@ -57,6 +59,7 @@ class Tuning:
             other_cpus=other_cpus,
             accel=accel,
             guest_bytes=plan.guest.memory_bytes,
+            vcpus=plan.guest.vcpus,
         )
         self._outcome = outcome
         self._knobs = [KNOBS[name] for name in scenario.knobs]
@@ -93,18 +96,25 @@ class Tuning:
         for knob in self._knobs:
             self._apply(self._tuner, knob, knob.on_host(self._host))
 
-    def machine(self, machine: Machine) -> Machine:
-        """The virtual machine as the knobs want it."""
+    def machine(self, machine: Machine, *, direct: bool = True) -> Machine:
+        """The virtual machine as the knobs want it.
+
+        Args:
+            machine: without knobs.
+            direct: see `Host.direct`.
+        """
+        host = replace(self._host, direct=direct)
         for knob in self._knobs:
             try:
-                machine = knob.on_machine(machine, self._host)
+                machine = knob.on_machine(machine, host)
             except MissingCapability as error:
                 self._outcome.deviations.append(f"without {knob.name}: {error.message}")
         return machine
 
     def running(self, machine: QemuMachine) -> None:
         """Set what they want of QEMU's threads, and of the guest."""
-        self._guest = Tuner(Unwritten(), {GuestFiles.name: GuestFiles(machine.agent)})
+        files = GuestFiles(machine.agent)
+        self._guest = Tuner(Unwritten(), {files.name: files})
         for knob in self._knobs:
             # New threads inherit from the one that starts them: look again each time.
             target = _target(self._host, machine)
@@ -113,7 +123,7 @@ class Tuning:
                 self._outcome.deviations.append(f"without {knob.name}: {why}")
                 continue
             self._apply(self._tuner, knob, changes)
-            self._apply(self._guest, knob, knob.on_guest())
+            self._apply(self._guest, knob, files.expand(knob.on_guest()))
 
     def verify(self) -> None:
         """Read everything that was set once more."""
@@ -200,7 +210,9 @@ def _log_lines(acts: Iterable[Act]) -> Iterable[str]:
 
 def _target(host: Host, machine: QemuMachine) -> Target:
     iothreads = machine.iothreads()
-    return target_of(host, machine.child.pid, vcpus=_vcpus(machine), iothreads=iothreads)
+    found = target_of(host, machine.child.pid, vcpus=_vcpus(machine), iothreads=iothreads)
+    storage = machine.storage
+    return found if storage is None else replace(found, storage=threads(storage.child.pid))
 
 
 def _vcpus(machine: QemuMachine) -> dict[int, int]:

@@ -44,14 +44,15 @@ HOST_MODULES: Final = (
 )
 DISK_MODULES: Final = ("ata_piix", "sd_mod", "squashfs")
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 _KEPT: Final = 4
 _IN_USE_S: Final = 12 * 3600.0
 _PYTHON: Final = "usr/bin/python3.11"
 _STDLIB: Final = "usr/lib/python3.11"
 _PROGRAMS: Final = (
     _PYTHON,
-    *("usr/bin/qemu-system-x86_64", "usr/bin/setpriv", "usr/bin/taskset", "usr/bin/chrt"),
+    *("usr/bin/qemu-system-x86_64", "usr/bin/qemu-storage-daemon"),
+    *("usr/bin/setpriv", "usr/bin/taskset", "usr/bin/chrt"),
     *("sbin/mke2fs", "bin/dash"),
 )
 _FIRMWARE: Final = (
@@ -172,6 +173,7 @@ def _fill(root: Path, tree: Tree, kernel: KernelFiles) -> None:
         subdirectory = "keymaps" if source == _KEYMAP else ""
         _copy(tree.root / source, root / "usr/share/qemu" / subdirectory / Path(source).name)
     _add_modules(root / "modules", kernel)
+    _add_config(root / "boot", kernel)
     (root / "sbin").mkdir(exist_ok=True)
     _copy(Path(__file__).parent / "rootfs/init.sh", root / "sbin/init", mode=0o755)
     _copy(tree.root / "etc/mke2fs.conf", root / "etc/mke2fs.conf")
@@ -245,6 +247,13 @@ def _add_modules(directory: Path, kernel: KernelFiles) -> None:
             (directory / name).write_bytes(data)
             order.append(name)
     (directory / "order").write_text("".join(f"{name}\n" for name in order))
+
+
+def _add_config(directory: Path, kernel: KernelFiles) -> None:
+    """The kernel's configuration where Debian has it: `vmjitter doctor` looks there."""
+    config = kernel.vmlinuz.with_name(f"config-{kernel.release}")
+    if config.is_file():
+        _copy(config, directory / config.name)
 
 
 def _make_image(root: Path, image: Path, tools: Tree) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from vmjitter.effects.threads import Thread, kernel_threads, threads
+from vmjitter.qemu.storage_daemon import PROGRAM as STORAGE_PROGRAM
 
 MAIN_LOOP: Final = "main loop"
+STORAGE_DAEMON: Final = "storage daemon"
 _BY_NAME: Final = (("vhost-", "vhost"), ("worker", "worker"), ("iou-wrk", "worker"))
 
 
@@ -52,7 +54,10 @@ def kernel_roles(pid: int) -> dict[int, dict[str, str]]:
 
 
 def own_roles(qemu_pid: int | None) -> dict[int, dict[str, str]]:
-    """Ourselves, and what we have started beside QEMU: loads, their peers, the probe."""
+    """Ourselves, and what we have started beside QEMU.
+
+    That is: loads, their peers, the probe, and who serves the guest's disk in QEMU's place.
+    """
     found = {}
     for one in threads(os.getpid()):
         found[one.tid] = {"role": "vmjitter", "name": one.name}
@@ -81,8 +86,10 @@ def _words(pid: int) -> tuple[str, ...]:
 
 
 def _child_role(words: tuple[str, ...]) -> str:
-    """By the command line of our native programs: ``probe ...`` and ``load NAME ...``."""
+    """By the command line: ``probe ...``, ``load NAME ...``, ``qemu-storage-daemon ...``."""
     program, task = (*words, "", "")[:2]
+    if Path(program).name == STORAGE_PROGRAM:
+        return STORAGE_DAEMON
     kind = Path(program).name.partition("-")[0]
     if kind != "load":
         return kind if kind == "probe" else "helper"

@@ -11,8 +11,11 @@ from typing import Final
 
 from vmjitter.effects.systree import SysTree
 from vmjitter.errors import MissingCapability
+from vmjitter.guest.kernels import KERNELS
 from vmjitter.model.plan import Accel, Disk, Network, Scenario, Where
 from vmjitter.qemu.cmdline import GUEST_MAC, Machine, Resources, qemu_argv
+from vmjitter.qemu.storage_daemon import PROGRAM as STORAGE_PROGRAM
+from vmjitter.qemu.storage_daemon import storage_daemon_argv
 from vmjitter.tuning.knob import Host, Knob, ModuleKnob, Needs
 
 _RESTART: Final[Mapping[Needs, str]] = MappingProxyType(
@@ -34,6 +37,7 @@ _RESOURCES: Final = Resources(
     direct=True,
     tap_fd=5,
     vhost_fd=6,
+    storage_fd=7,
 )
 _EMULATED: Final = Scenario(
     name="any",
@@ -45,6 +49,7 @@ _EMULATED: Final = Scenario(
     vhost=False,
     knobs=(),
     paper_max_ns=None,
+    kernel=next(iter(KERNELS)),
 )
 _VIRTIO: Final = replace(_EMULATED, disk=Disk.VIRTIO, network=Network.VIRTIO)
 
@@ -72,7 +77,7 @@ def how(knob: Knob, host: Host) -> str:
     if isinstance(knob, ModuleKnob):
         vendor = "kvm_intel" if knob.module == "kvm" else knob.module  # it uses kvm
         return f"{restart}: modprobe -r {vendor} kvm; modprobe {vendor}"
-    words = [*_arguments(knob, host), *_in_guest(knob)]
+    words = [*_arguments(knob, host), *_kernel(knob), *_in_guest(knob)]
     return "; ".join(part for part in (restart, " and ".join(words)) if part)
 
 
@@ -84,16 +89,35 @@ def _arguments(knob: Knob, host: Host) -> list[str]:
             after = knob.on_machine(_machine(knob.on_scenario(scenario), host), host)
         except MissingCapability:
             continue
+        if after.cache == "none":  # our default, but not QEMU's
+            before = replace(before, cache="writeback")
         old, new = (_pairs(qemu_argv("qemu", one, _RESOURCES)) for one in (before, after))
-        return [_guest_word(before.append, pair) for pair in new if pair not in old]
+        words = [_guest_word(before.append, pair) for pair in new if pair not in old]
+        return [*_daemon(after), *words] if after.vhost_user_blk else words
     return []
+
+
+def _daemon(machine: Machine) -> list[str]:
+    """The process that serves the disk, and the name of its socket, which ours has not."""
+    argv = storage_daemon_argv(STORAGE_PROGRAM, machine, image="IMAGE", direct=True, listen_fd=7)
+    return [" ".join(argv).replace("addr.type=fd,addr.str=7", "addr.type=unix,addr.path=SOCKET")]
 
 
 def _guest_word(append: str, pair: str) -> str:
     name, _, value = pair.partition(" ")
     if name != "-append":
-        return f"qemu {_OURS.sub('', pair)}"
+        return f"qemu {_OURS.sub('', pair).replace('id=storage', 'id=storage,path=SOCKET')}"
     return f"the guest's kernel command line {value.removeprefix(append).strip()}"
+
+
+def _kernel(knob: Knob) -> list[str]:
+    """The packages with the kernel that the knob chooses for the guest, if it chooses one."""
+    scenarios = [knob.on_scenario(replace(_EMULATED, kernel=name)) for name in KERNELS]
+    chosen = {scenario.kernel for scenario in scenarios}
+    if chosen == set(KERNELS):
+        return []
+    packages = [one.package for one in KERNELS.values() if one.name in chosen]
+    return [f"in the guest, Debian's {' or '.join(packages)}"]
 
 
 def _in_guest(knob: Knob) -> list[str]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
 from vmjitter.guest.channel import GuestAgent
+from vmjitter.tuning.change import Change
 from vmjitter.tuning.media.file import chosen, same_value
 
 _WRITE: Final = 'printf %s "$1" >"$2"'
+_MATCH: Final = 'for one in $1; do [ ! -e "$one" ] || printf "%s\\n" "$one"; done'
 
 
 class GuestFiles:
@@ -34,3 +38,14 @@ class GuestFiles:
     def same(self, one: str, other: str) -> bool:
         """See `Medium.same`."""
         return same_value(one, other)
+
+    def expand(self, changes: Iterable[Change]) -> tuple[Change, ...]:
+        """Changes with a star in their place, one for each file that there is in the guest."""
+        return tuple(
+            replace(change, place=place)
+            for change in changes
+            for place in (self._match(change.place) if "*" in change.place else [change.place])
+        )
+
+    def _match(self, pattern: str) -> list[str]:
+        return self._agent.call("run", "sh", "-c", _MATCH, "sh", pattern).text.splitlines()

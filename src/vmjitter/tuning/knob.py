@@ -1,8 +1,9 @@
 """What every knob can do.
 
 A knob says what it wants, in one or more of five places; the `Tuner` does it, reads it back and
-takes it back.  In the order of application: the scenario's devices, the host before QEMU starts,
-QEMU's command line, QEMU's threads once the guest has booted, and the guest's own settings.
+takes it back.  In the order of application: the scenario's devices and kernel, the host before
+QEMU starts, QEMU's command line, QEMU's threads once the guest has booted, and the guest's own
+settings.
 Priorities come only after boot: a real-time vCPU on the CPU of QEMU's main loop would never boot.
 """
 
@@ -41,6 +42,8 @@ class Host:
         other_cpus: CPUs for everything else; the same ones if there are no others.
         accel: how QEMU will run the guest's instructions.
         guest_bytes: memory of the guest.
+        vcpus: how many virtual CPUs it has; 0 if that is not known.
+        direct: the file system of the disk image can bypass the page cache (O_DIRECT in open(2)).
     """
 
     tree: SysTree = field(default_factory=SysTree)
@@ -48,6 +51,8 @@ class Host:
     other_cpus: frozenset[int]
     accel: Accel = Accel.KVM
     guest_bytes: int = 0
+    vcpus: int = 0
+    direct: bool = True
 
     @property
     def shared(self) -> bool:
@@ -65,6 +70,7 @@ class Target:
         iothreads: that serve a device each.
         kernel_threads: threads of the kernel that work for it, such as ``vhost-PID`` before
             Linux 6.4 and ``kvm-pit/PID``.
+        storage: of the process that serves the disk, if that is not QEMU itself.
     """
 
     host: Host
@@ -73,6 +79,7 @@ class Target:
     vcpus: tuple[Thread, ...] = ()
     iothreads: tuple[Thread, ...] = ()
     kernel_threads: tuple[Thread, ...] = ()
+    storage: tuple[Thread, ...] = ()
 
     @property
     def vhost(self) -> tuple[Thread, ...]:
@@ -92,6 +99,7 @@ class Knob:
         worth: what it is said to bring, with the source.
         risk: what it may cost or break; empty if nothing is known.
         undo: how the previous state comes back.
+        drivers: what the guest's image needs for it: keys of `guest.modules.DEVICE_MODULES`.
     """
 
     name: str
@@ -100,6 +108,7 @@ class Knob:
     worth: str = ""
     risk: str = ""
     undo: str = "the value that was there before is written back, also after SIGKILL"
+    drivers: tuple[str, ...] = ()
 
     @property
     def real_time(self) -> bool:
@@ -111,7 +120,11 @@ class Knob:
         return ""
 
     def on_scenario(self, scenario: Scenario) -> Scenario:
-        """The scenario with its devices changed."""
+        """The scenario with its devices, or the kernel of its guest, changed.
+
+        Raises:
+            UsageError: it cannot be changed like that.
+        """
         return scenario
 
     def on_host(self, host: Host) -> tuple[Change, ...]:  # noqa: ARG002
@@ -129,6 +142,24 @@ class Knob:
     def on_guest(self) -> tuple[Change, ...]:
         """What it wants of the guest's own settings; in the medium "guest-file"."""
         return ()
+
+
+def device_missing(tree: SysTree, device: str, module: str) -> str:
+    """Why a device file of the kernel cannot be used; empty if it can.
+
+    Args:
+        tree: of the machine.
+        device: path of the file.
+        module: the kernel's module that makes it.
+    """
+    if not tree.exists(device):
+        return (
+            f"{device} does not exist: load the module, modprobe {module}; into a container it "
+            "must be passed"
+        )
+    if not tree.usable(device):
+        return f"{device} cannot be opened: root can, or a member of the group that owns it"
+    return ""
 
 
 _NO_OWN_CPU: Final = (
@@ -220,9 +251,11 @@ class LaunchKnob(Knob):
 
     def missing(self, host: Host) -> str:
         """See `Knob.missing`."""
-        if self.needs_kvm and host.accel is not Accel.KVM:
+        if not self.needs_kvm:
+            return ""
+        if host.accel is not Accel.KVM:
             return "the guest does not run under KVM"
-        return ""
+        return device_missing(host.tree, "/dev/kvm", "kvm_intel or kvm_amd")
 
     def on_machine(self, machine: Machine, host: Host) -> Machine:  # noqa: ARG002
         """See `Knob.on_machine`."""
@@ -231,7 +264,7 @@ class LaunchKnob(Knob):
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceKnob(Knob):
-    """A knob that changes the scenario's devices.
+    """A knob that changes the scenario's devices, or the kernel of its guest.
 
     Attributes:
         devices: the scenario, changed.
@@ -251,16 +284,30 @@ class GuestKnob(Knob):
     """A knob that is one or more files of the guest's kernel.
 
     Attributes:
-        files: pairs of a path and the value.
+        files: pairs of a path, in which a star stands for any name, and the value.
+        optional: the guest's kernel may refuse some of them.
+        needs_vcpus: how many virtual CPUs the guest must have.
     """
 
     files: tuple[tuple[str, str], ...]
+    optional: bool = False
+    needs_vcpus: int = 1
     undo: str = "ends with the guest"
+
+    def missing(self, host: Host) -> str:
+        """See `Knob.missing`."""
+        if 0 < host.vcpus < self.needs_vcpus:
+            return (
+                f"the guest has {host.vcpus} virtual CPU, and this takes {self.needs_vcpus}: set "
+                f"guest.vcpus = {self.needs_vcpus}"
+            )
+        return ""
 
     def on_guest(self) -> tuple[Change, ...]:
         """See `Knob.on_guest`."""
         return tuple(
-            Change(medium="guest-file", place=path, wanted=value) for path, value in self.files
+            Change(medium="guest-file", place=path, wanted=value, optional=self.optional)
+            for path, value in self.files
         )
 
 
@@ -323,11 +370,15 @@ class ThreadKnob(Knob):
         medium: "policy" or "cpus".
         choose: the threads and the value of each.
         needs_own_cpu: it would starve QEMU's main loop, or itself, on a shared CPU.
+        device: without this file there are no such threads; empty if there always are.
+        module: the kernel's module that makes it.
     """
 
     medium: str
     choose: Callable[[Target], Iterable[tuple[Thread, str]]]
     needs_own_cpu: bool = True
+    device: str = ""
+    module: str = ""
     undo: str = "each thread gets back what it had; one that has ended needs nothing"
 
     @property
@@ -339,7 +390,7 @@ class ThreadKnob(Knob):
         """See `Knob.missing`."""
         if self.needs_own_cpu and host.shared:
             return _NO_OWN_CPU
-        return ""
+        return device_missing(host.tree, self.device, self.module) if self.device else ""
 
     def on_threads(self, target: Target) -> tuple[Change, ...]:
         """See `Knob.on_threads`."""

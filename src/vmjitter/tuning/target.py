@@ -73,7 +73,8 @@ def find_target(host: Host, pid: int) -> Target:
         )
     found = target_of(host, pid, vcpus=vcpus, iothreads=iothreads)
     kvm = any(vcpu.name.endswith("/KVM") for vcpu in found.vcpus)
-    return replace(found, host=replace(host, accel=Accel.KVM if kvm else Accel.TCG))
+    accel = Accel.KVM if kvm else Accel.TCG
+    return replace(found, host=replace(host, accel=accel, vcpus=len(found.vcpus)))
 
 
 def host_with(cpus: str, host: Host) -> Host:

@@ -71,7 +71,7 @@ CHECKS: Final = (
         cost="1.4 to 9.5 ms on a real-time host, caused inside the guest alone",
         cure="boot a real-time kernel in the guest, such as guest.kernel=debian-rt-amd64",
         source="ocp-virt-cookbook issue 141",
-        needs=Needs.GUEST,
+        knob="guest-kernel-rt",
         look=_realtime,
     ),
     Check[KernelView](

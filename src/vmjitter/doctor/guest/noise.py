@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from vmjitter.doctor.check import Answer, Check, note, ok, warning
-from vmjitter.doctor.kernel_view import KernelView
+from vmjitter.doctor.kernel_view import KernelView, is_serial
 
 _NMI: Final = "/proc/sys/kernel/nmi_watchdog"
 _SOFT: Final = "/proc/sys/kernel/soft_watchdog"
@@ -35,10 +35,10 @@ def _machine_checks(view: KernelView) -> Answer:
 
 
 def _console(view: KernelView) -> Answer:
-    serial = [word for word in view.words if word.startswith("console=tty")]
+    serial = [word for word in view.words if is_serial(word)]
     level = (view.read(_PRINTK) or "").split()[:1]
     if not serial:
-        return ok("The guest's console is no serial port", "/proc/cmdline: no console=tty...")
+        return ok("The guest's console is no serial port", "/proc/cmdline: no console=ttyS...")
     evidence = f"/proc/cmdline: {' '.join(serial)}; {view.show(_PRINTK)}"
     if level and level[0].isdecimal() and int(level[0]) <= _ERRORS_ONLY:
         return ok("The guest's kernel writes errors only to its serial port", evidence)

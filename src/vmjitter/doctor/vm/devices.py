@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from vmjitter.doctor.check import Answer, Check, note, ok, problem, warning
+from vmjitter.doctor.kernel_view import is_serial
+from vmjitter.doctor.vm.options import Option
 from vmjitter.doctor.vm.view import VmView
 from vmjitter.tuning.knob import Needs
 
@@ -26,12 +28,34 @@ def _network(view: VmView) -> Answer:
 def _vhost(view: VmView) -> Answer:
     if not view.devices("virtio-net"):
         return None
-    taps = [o for o in view.all("netdev") if o.driver == "tap"]
-    without = [o for o in taps if o.keys.get("vhost") != "on"]
-    user = [o for o in view.all("netdev") if o.driver == "user"]
-    if without or user:
-        return note("QEMU moves the guest's packets itself", "; ".join(map(str, [*without, *user])))
-    return ok("The guest's packets do not pass through QEMU", "; ".join(map(str, taps)))
+    found = [o for o in view.all("netdev") if o.driver != "hubport"]
+    inside = [o for o in found if not _outside(o)]
+    if inside:
+        return note("QEMU moves the guest's packets itself", "; ".join(map(str, inside)))
+    if not found:
+        return None
+    ends = {o.keys["chardev"] for o in found if "chardev" in o.keys}
+    evidence = "; ".join(map(str, [*found, *(o for o in view.all("chardev") if _id(o) in ends)]))
+    user = all(_in_user_space(o) for o in found)
+    who = "a process of its own moves them" if user else "the kernel moves them"
+    return ok(f"The guest's packets do not pass through QEMU: {who}", evidence)
+
+
+def _id(one: Option) -> str:
+    return one.keys.get("id", "")
+
+
+def _in_user_space(netdev: Option) -> bool:
+    """By vhost-user: a switch such as that of DPDK, or passt (qemu(1), -netdev)."""
+    return netdev.driver == "vhost-user" or (
+        netdev.driver == "passt" and netdev.keys.get("vhost-user") == "on"
+    )
+
+
+def _outside(netdev: Option) -> bool:
+    """Whether QEMU only connects the guest's queues to who moves the packets."""
+    kernel = netdev.driver == "vhost-vdpa" or netdev.keys.get("vhost") == "on"
+    return kernel or _in_user_space(netdev)
 
 
 def _console(view: VmView) -> Answer:
@@ -41,10 +65,10 @@ def _console(view: VmView) -> Answer:
         return ok("There is no emulated serial port", "no -serial, no -device isa-serial")
     evidence = "; ".join(map(str, ports)) or "-nographic"
     words = " ".join(o.text for o in view.all("append")).split()
-    if any(word.startswith("console=tty") for word in words) and "quiet" not in words:
+    if any(is_serial(word) for word in words) and "quiet" not in words:
         return warning(
             "The guest's kernel writes its messages to an emulated serial port",
-            f"{evidence}; -append has console=tty..., and no quiet",
+            f"{evidence}; -append has console=ttyS..., and no quiet",
         )
     return note("The guest has an emulated serial port", evidence)
 
@@ -118,8 +142,9 @@ CHECKS: Final = (
         asks="Do packets pass through QEMU?",
         reads=("/proc/PID/cmdline",),
         cost="each packet wakes QEMU's main loop; in one report 175 instead of 580 MB/s",
-        cure="-netdev tap,vhost=on; <driver name='vhost'/> in libvirt",
-        source="microvm.nix issue 463",
+        cure="-netdev tap,vhost=on; <driver name='vhost'/> in libvirt; without vhost-net a process "
+        "of its own: -netdev vhost-user, e.g. to passt --vhost-user, and shared memory",
+        source="microvm.nix issue 463; qemu(1), -netdev vhost-user",
         knob="vhost-net",
         look=_vhost,
     ),

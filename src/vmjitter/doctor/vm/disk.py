@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from vmjitter.doctor.check import Answer, Check, note, ok, problem, warning
+from vmjitter.doctor.check import Answer, Check, Unseen, note, ok, problem, warning
 from vmjitter.doctor.vm.options import Option
 from vmjitter.doctor.vm.view import VmView
 from vmjitter.tuning.knob import Needs
 
 _EMULATED: Final = ("ide-hd", "lsi", "megasas", "mptsas", "sdhci")
 _VIRTIO: Final = ("virtio-blk", "virtio-scsi")
+_OUTSIDE: Final = ("vhost-user-blk", "vhost-user-scsi", "vhost-scsi", "vhost-vdpa-device")
+"""Devices whose requests QEMU only connects to who serves them (QEMU, hw/block/vhost-user-blk.c and
+hw/scsi/vhost-*.c)."""
+_LIMITS: Final = ("bps", "iops")
+"""How all options begin that limit a disk, behind the prefix "throttling." or "limits." if they
+have one (qemu(1), -drive; qapi/block-core.json, ThrottleLimits)."""
 
 
 def _drives(view: VmView) -> Iterator[Option]:
@@ -24,10 +30,17 @@ def _drives(view: VmView) -> Iterator[Option]:
             yield option
 
 
+def _unseen(view: VmView) -> Unseen | None:
+    """Of images that QEMU has not opened."""
+    if not view.devices(*_OUTSIDE):
+        return None
+    return Unseen(why="QEMU does not serve the disk: look at the options of the process that does")
+
+
 def _unsafe(view: VmView) -> Answer:
     drives = list(_drives(view))
     if not drives:
-        return None
+        return _unseen(view)
     for one in drives:
         if one.keys.get("cache") == "unsafe" or one.keys.get("cache.no-flush") == "on":
             return problem("A disk ignores the guest's flushes", str(one))
@@ -37,7 +50,7 @@ def _unsafe(view: VmView) -> Answer:
 def _cached(view: VmView) -> Answer:
     drives = [one for one in _drives(view) if _is_file(one)]
     if not drives:
-        return None
+        return _unseen(view)
     cached = [one for one in drives if not _direct(one)]
     if cached:
         return warning("A disk goes through the host's page cache", "; ".join(map(str, cached)))
@@ -58,7 +71,7 @@ def _device(view: VmView) -> Answer:
     emulated += [o for o in view.all("drive") if o.keys.get("if") in {"ide", "scsi", "sd"}]
     if emulated:
         return problem("A disk is an emulated device", "; ".join(map(str, emulated)))
-    found = view.devices(*_VIRTIO, "vhost-user-blk")
+    found = view.devices(*_VIRTIO, *_OUTSIDE)
     if found:
         return ok("Disks are virtio devices", "; ".join(map(str, found)))
     return None
@@ -72,6 +85,51 @@ def _iothread(view: VmView) -> Answer:
     if without:
         return note("QEMU's main loop serves a disk", "; ".join(map(str, without)))
     return ok("Threads of their own serve the disks", "; ".join(map(str, found)))
+
+
+def _process(view: VmView) -> Answer:
+    outside = view.devices(*_OUTSIDE)
+    if outside:
+        ends = {o.keys["chardev"] for o in outside if "chardev" in o.keys}
+        sockets = [o for o in view.all("chardev") if o.keys.get("id") in ends]
+        evidence = "; ".join(map(str, [*outside, *sockets]))
+        return ok("A disk is not served by QEMU", evidence)
+    disks = view.devices(*_VIRTIO, *_EMULATED)
+    disks += [o for o in _drives(view) if o.name == "drive" and o.keys.get("if") != "none"]
+    if not disks:
+        return None
+    evidence = "; ".join(map(str, disks))
+    if all("iothread" in "".join(o.keys) for o in disks):
+        return ok("QEMU serves the disks, in threads of their own", evidence)
+    return note("QEMU itself serves the disks, no process of its own", evidence)
+
+
+def _throttled(view: VmView) -> Answer:
+    groups = [o for o in view.all("object") if o.driver == "throttle-group"]
+    nodes = [o for o in view.all("blockdev") if _throttles(o)]
+    limited = [*groups, *nodes, *(o for o in view.all("drive") if _limits(o))]
+    if limited:
+        return note("A disk is throttled", "; ".join(map(str, limited)))
+    if not any(True for _ in _drives(view)):
+        return _unseen(view)
+    return ok(
+        "No disk is throttled by its options",
+        "no throttle-group, no throttling.*; block_set_io_throttle over QMP cannot be seen here",
+    )
+
+
+def _throttles(one: Option) -> bool:
+    return "throttle" in (value for key, value in one.keys.items() if key.endswith("driver")) or (
+        one.driver == "throttle"
+    )
+
+
+def _limits(one: Option) -> bool:
+    """A limit of 0 is none."""
+    return any(
+        key.removeprefix("throttling.").startswith(_LIMITS) and value != "0"
+        for key, value in one.keys.items()
+    )
 
 
 def _polling(view: VmView) -> Answer:
@@ -131,7 +189,7 @@ CHECKS: Final = (
         cost="writing back happens at any time, and disturbs the guest",
         cure="cache.direct=on; cache='none' in libvirt",
         source="RHEL, real-time guests; qemu(1), -blockdev",
-        needs=Needs.QEMU,
+        knob="cache-direct",
         look=_cached,
     ),
     Check[VmView](
@@ -143,6 +201,28 @@ CHECKS: Final = (
         source="qemu(1), -object iothread",
         knob="iothread",
         look=_iothread,
+    ),
+    Check[VmView](
+        id="vm-disk-process",
+        asks="Does a process of its own serve a disk?",
+        reads=("/proc/PID/cmdline",),
+        cost="requests run in QEMU's threads and may wait for its lock; a process of its own has "
+        "priority, CPUs and a control group of its own",
+        cure="qemu-storage-daemon --export type=vhost-user-blk,... and -device vhost-user-blk-pci, "
+        "with -object memory-backend-memfd,share=on",
+        source="qemu-storage-daemon(1)",
+        knob="vhost-user-blk",
+        look=_process,
+    ),
+    Check[VmView](
+        id="vm-disk-throttled",
+        asks="Is a disk throttled?",
+        reads=("/proc/PID/cmdline",),
+        cost="what exceeds the limit waits in QEMU, and the guest for it; for a guest beside the "
+        "real-time one it is a remedy: its queue at the host's disk stays short",
+        cure="block_set_io_throttle over QMP, or virsh blkdeviotune, with 0 for no limit",
+        source="QEMU, docs/throttle.txt",
+        look=_throttled,
     ),
     Check[VmView](
         id="vm-disk-polling",

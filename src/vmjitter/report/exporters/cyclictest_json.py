@@ -82,10 +82,13 @@ def _time(utc: str) -> str:
 def _sysinfo(result: RunResult) -> Json:
     """The machine on which the probe ran, as far as it is known; its name is nobody's business.
 
-    That is the guest, if every trial had the same kernel in it; else the host.
+    That is the guest, if every trial had the same kernel in it; no machine, if every trial had a
+    guest but their kernels differ; else the host.
     """
     host = result.run.info.host
     inside = {trial.status.guest_facts.get("kernel", "") for trial in result.trials}
+    if len(inside) > 1 and "" not in inside:
+        host = {}
     guest = _UNAME.fullmatch(inside.pop()) if len(inside) == 1 else None
     if guest:
         release, version, machine = guest.groups()

@@ -11,7 +11,9 @@ from vmjitter.trace.rules.rule import Finding, Look
 from vmjitter.trace.thread_states import Doing
 
 _NOBODY: Final = "by whom was not recorded"
-_QEMU: Final = ("main loop", "iothread", "worker", "vhost", "vcpu", "qemu", "kvm-pit")
+_QEMU: Final = (
+    "main loop", "iothread", "worker", "vhost", "vcpu", "qemu", "kvm-pit", "storage daemon",
+)  # fmt: skip
 """Roles of threads that work for the guest, see `vmjitter.tracing.threads`."""
 
 

@@ -14,6 +14,8 @@ from vmjitter.tuning.knob import LaunchKnob
 def _shape(machine: Machine) -> Machine:
     if machine.disk is not Disk.VIRTIO:
         raise MissingCapability("only a virtio disk can have a thread of its own")
+    if machine.vhost_user_blk:
+        raise MissingCapability("not QEMU but qemu-storage-daemon serves the disk")
     return replace(machine, iothread=True)
 
 

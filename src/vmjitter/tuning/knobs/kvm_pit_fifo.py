@@ -18,5 +18,7 @@ KNOB: Final = ThreadKnob(
     effect="the kernel's thread for the guest's interval timer runs at SCHED_RR, priority 1",
     medium="policy",
     choose=_choose,
+    device="/dev/kvm",
+    module="kvm_intel or kvm_amd",
     worth="SEAPATH sets it",
 )

@@ -18,5 +18,7 @@ KNOB: Final = ThreadKnob(
     effect="the threads that serve the guest's network run at SCHED_FIFO, priority 2",
     medium="policy",
     choose=_choose,
+    device="/dev/vhost-net",
+    module="vhost_net",
     worth="SEAPATH sets RR 1 at each start of a guest (issue 808)",
 )

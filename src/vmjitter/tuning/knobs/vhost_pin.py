@@ -19,5 +19,7 @@ KNOB: Final = ThreadKnob(
     effect="the threads that serve the guest's network stay on CPUs that the guest does not use",
     medium="cpus",
     choose=_choose,
+    device="/dev/vhost-net",
+    module="vhost_net",
     worth="since Linux 6.4 they inherit the CPUs of the thread that made them (spdk issue 3482)",
 )
