@@ -48,10 +48,12 @@ class Attribution:
 
     Attributes:
         shares: the largest first, `UNEXPLAINED` last and always there; they sum to the latency.
+        small: causes that took too little to be named; their time is in `UNEXPLAINED`.
     """
 
     window: Window
     shares: tuple[Share, ...]
+    small: tuple[Share, ...] = ()
 
     @property
     def main(self) -> Share:
@@ -123,10 +125,12 @@ def attribute(
         pieces, free = _take(rule, look, free)
         taken.setdefault(rule.cause, []).extend(pieces)
     shares = [_share(cause, pieces) for cause, pieces in taken.items()]
+    shares.sort(key=lambda share: (-share.ns, share.cause))
     least_ns = max(FLOOR_NS, scene.bound_ns)
-    named = sorted((s for s in shares if s.ns >= least_ns), key=lambda s: (-s.ns, s.cause))
+    named = [share for share in shares if share.ns >= least_ns]
+    small = tuple(share for share in shares if 0 < share.ns < least_ns)
     rest = without([window.interval], union((p.start, p.end) for s in named for p in s.pieces))
-    return Attribution(window=window, shares=(*named, _unexplained(look, rest)))
+    return Attribution(window=window, shares=(*named, _unexplained(look, rest)), small=small)
 
 
 def _take(rule: Rule, look: Look, free: list[Interval]) -> tuple[list[Piece], list[Interval]]:
