@@ -23,7 +23,8 @@ from vmjitter.units import NS_PER_US, format_ns
 _NAMES: Final = 170
 _NAME_LETTERS: Final = 27
 _KEY: Final = 24
-_KEY_STEP: Final = 84
+_KEY_GAP: Final = 32
+_KEY_LETTER: Final = 6.2
 _ROW: Final = 26
 _LETTER: Final = 5.2
 _LOOKS: Final = {
@@ -45,10 +46,11 @@ def split_chart(rows: Sequence[SplitRow]) -> Markup:
     longest_us = max(row.mean_ns for row in rows) / NS_PER_US
     scale = Scale(low=0, high=longest_us * 1.08, start=_NAMES, end=WIDTH - 14)
     shown = [party for party in Party if any(row.of(party).ns for row in rows)]
-    for place, party in enumerate(shown):
-        left = 16 + _KEY_STEP * place
+    left = 16.0
+    for party in shown:
         _bar(picture, (left, TOP - 4), 10, _LOOKS[party])
         picture.text((left + 14, TOP + 5), str(party), "tick")
+        left += _KEY_GAP + _KEY_LETTER * len(party)
     for place, row in enumerate(rows):
         top = TOP + _KEY + _ROW * place
         picture.text((_NAMES - 8, top + 14), _short(row.scenario), "tick end")
