@@ -4,7 +4,8 @@
 
 Each round measures the scenario in simulated hosts without a trace and with each kind of it, in an
 order that is reversed in every other round.  All trials of a round have the same seed, so nothing
-but the trace differs between them.  docs/method/tracing.md has the method.
+but the trace differs between them.  The wake-ups of all rounds together give a quantile and its
+limits.  docs/method/tracing.md has the method.
 """
 
 from __future__ import annotations
@@ -21,10 +22,15 @@ from typing import Any, Final
 from benchmarks.common import Row, host_conditions, median, parser, positive, scratch, show
 
 from vmjitter.errors import CommandFailed, VmjitterError
+from vmjitter.stats.histogram import Histogram, merge
+from vmjitter.stats.quantiles import Estimate, estimates
+from vmjitter.store.reader import read_run
 
 _KERNELS: Final = ("--trace", "--set", "trace.qemu=off")
 KINDS: Final = {
     "none": (),
+    "host, light": (*_KERNELS, "--set", "trace.guest=false", "--set", "trace.events=light"),
+    "host, guest, light": (*_KERNELS, "--set", "trace.events=light"),
     "host": (*_KERNELS, "--set", "trace.guest=false"),
     "host, guest": _KERNELS,
     "host, guest, full": (*_KERNELS, "--set", "trace.events=full"),
@@ -33,16 +39,21 @@ KINDS: Final = {
 """Options of `vmjitter run`, by what they record."""
 
 QUANTILES: Final = {"p50": "p50_ns", "p99": "p99_ns", "p99.9": "p999_ns", "max": "max_ns"}
+LIMITED: Final = ("p50", "p99")
+"""The quantiles that get limits, if there are enough wake-ups."""
+
+CONFIDENCE_PERCENT: Final = 95.0
 _ACCEPTED: Final = (0, 3, 4)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """One trial: its row of `vmjitter run --json`."""
+    """One trial: its row of `vmjitter run --json`, and all its wake-ups."""
 
     kind: str
     seed: int
     row: dict[str, Any]
+    histogram: Histogram
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         {
             "each trial": [_trial(one) for one in measured],
             "medians over the rounds, and the shift against no trace": _shifts(kinds, measured),
+            "all rounds together, with limits of 95 % each": _limits(kinds, measured),
         },
         as_json=got.json,
     )
@@ -89,7 +101,9 @@ def _measure(got: argparse.Namespace, kind: str, seed: int) -> Measured:
             raise CommandFailed(f"{' '.join(argv)} failed", evidence=done.stderr[-4000:])
         [row] = json.loads(done.stdout)["trials"]
         kept = sum(path.stat().st_size for path in _traces(output))
-    return Measured(kind=kind, seed=seed, row={**row, "kind": kind, "seed": seed, "kept": kept})
+        [trial] = read_run(output).trials
+    row |= {"kind": kind, "seed": seed, "kept": kept}
+    return Measured(kind=kind, seed=seed, row=row, histogram=trial.digest.histogram)
 
 
 def _traces(output: Path) -> list[Path]:
@@ -113,6 +127,26 @@ def _shifts(kinds: Sequence[str], measured: Sequence[Measured]) -> list[Row]:
             row[f"{name} shift %"] = 100 * (value / base - 1) if value and base else None
         rows.append(row)
     return rows
+
+
+def _limits(kinds: Sequence[str], measured: Sequence[Measured]) -> list[Row]:
+    rows: list[Row] = []
+    for kind in kinds:
+        together = merge(one.histogram for one in measured if one.kind == kind)
+        row: dict[str, str | float | None] = {"trace": kind, "wake-ups": together.total}
+        for one in estimates(together, confidence_percent=CONFIDENCE_PERCENT):
+            if one.label in LIMITED:
+                row |= _limit(one)
+        rows.append(row)
+    return rows
+
+
+def _limit(one: Estimate) -> dict[str, float | None]:
+    return {
+        f"{one.label} µs": _micros(one.value_ns),
+        f"{one.label} from µs": _micros(one.low_ns),
+        f"{one.label} to µs": _micros(one.high_ns),
+    }
 
 
 def _median(measured: Sequence[Measured], kind: str, key: str) -> float | None:

@@ -132,6 +132,25 @@ def test_the_host_itself_is_on_the_highest_rung(tmp_path: Path, run_dir: Path) -
 
 
 @pytest.mark.usefixtures("no_instance_left")
+def test_a_scenario_that_is_not_to_be_traced(tmp_path: Path, run_dir: Path) -> None:
+    plan = tmp_path / "pair.toml"
+    plan.write_text(f'{HOST}[scenario.quiet]\nwhere = "host"\nloads = ["sem"]\ntrace = false\n')
+    done = vmjitter(
+        "run", str(plan), "--trace", "--set", "trace.events=light", "--output", str(run_dir)
+    )
+    assert done.returncode == 0, done.stderr
+    traced = {name for _, name in _events(run_dir / "trials/01-host/trace/host.txt.gz")}
+    assert "sched_switch" in traced
+    assert not traced & {"hrtimer_expire_entry", "local_timer_entry", "softirq_entry"}
+    quiet = run_dir / "trials/02-quiet"
+    assert not (quiet / "trace/host.txt.gz").exists()
+    assert _meta(quiet)["host_events"] == []
+    said = vmjitter("compare", f"{run_dir}:host", f"{run_dir}:quiet", "--json")
+    listed = json.loads(said.stdout)["compared"] if said.stdout else []
+    assert [one["name"] for one in listed] == ["trace"], said.stderr
+
+
+@pytest.mark.usefixtures("no_instance_left")
 def test_the_first_late_wake_up_ends_the_trial(plan: Path, run_dir: Path) -> None:
     done = vmjitter(
         "run", str(plan), "--only", "bare", "--loops", "60000", "--breaktrace", "1",

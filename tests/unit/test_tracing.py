@@ -28,8 +28,19 @@ from vmjitter.model.trace import EventSet, QemuTrace, TraceSpec
 from vmjitter.qemu.cmdline import qemu_argv
 from vmjitter.session.samples import SampleFlow
 from vmjitter.store.rundir import TrialWriter
+from vmjitter.trace.attribute import visible
 from vmjitter.tracing.counters import HEADER, CounterLog
-from vmjitter.tracing.events import QEMU_EVENTS, choose, guest_events, host_events, storms
+from vmjitter.tracing.events import (
+    GUEST_LEAN,
+    GUEST_LIGHT,
+    HOST_LEAN,
+    HOST_LIGHT,
+    QEMU_EVENTS,
+    choose,
+    guest_events,
+    host_events,
+    storms,
+)
 from vmjitter.tracing.qemu import store_log
 from vmjitter.tracing.record import Kept, TraceRecord
 from vmjitter.tracing.threads import children, own_roles, qemu_roles
@@ -72,6 +83,15 @@ def test_no_event_is_listed_twice() -> None:
 def test_the_lean_set_is_part_of_the_full_one() -> None:
     for wanted in (host_events, guest_events):
         assert set(wanted(EventSet.LEAN)) < set(wanted(EventSet.FULL))
+
+
+def test_the_light_set_tells_who_had_the_cpu_and_no_more() -> None:
+    assert set(HOST_LIGHT) < set(HOST_LEAN)
+    assert set(GUEST_LIGHT) < set(GUEST_LEAN)
+    names = frozenset(f"host:{event.partition(':')[2]}" for event in HOST_LIGHT)
+    usable, unseen = visible(names, host=True)
+    assert {"preempted", "run-queue", "host-irq", "disk"} <= {rule.cause for rule in usable}
+    assert {"device-emulation", "kvm-exit", "timer-late"} <= {one.cause for one in unseen}
 
 
 def test_roles_of_qemus_threads() -> None:

@@ -249,6 +249,7 @@ def _scenario(name: str, parsed: Mapping[str, Any]) -> Scenario:
         paper_max_ns=get("paper_max"),
         mitigations=get("mitigations"),
         inject=get("inject"),
+        trace=get("trace"),
         kernel=_kernel(get("where"), get("kernel") or "", parsed),
     )
     return _with_knobs(scenario) if scenario.where is Where.GUEST else scenario

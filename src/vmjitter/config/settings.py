@@ -96,7 +96,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("trace.threshold", parse.optional_duration, "", "keep what surrounds later ones only"),
     Setting("trace.buffer", parse.size, "16M", "size of a ring, per CPU; there are two of them"),
     Setting("trace.keep", parse.size, "24M", "the most that is stored of one trial, compressed"),
-    Setting("trace.events", parse.choice(EventSet), "lean", "lean, or full: dearer, more detail"),
+    Setting("trace.events", parse.choice(EventSet), "lean", "light, lean, full: more, but dearer"),
     Setting("trace.qemu", parse.choice(QemuTrace), "auto", "QEMU's own events: auto, on or off"),
     Setting("trace.guest", parse.boolean, True, "events of the guest's kernel, too"),  # noqa: FBT003
     Setting("inject.distance", parse.duration, "20ms", "from one disturbance to the next"),
@@ -142,6 +142,7 @@ SCENARIO_SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     Setting("recipe", parse.text, "", "a named list of knobs, or a file; they come before knobs"),
     Setting("knobs", parse.names(KNOBS, "knob"), [], "settings to be changed for it, in order"),
+    Setting("trace", parse.boolean, True, "record events in it, if the run does"),  # noqa: FBT003
     Setting("inject", injections, [], "disturbances on purpose, in turn: KIND or KIND=LENGTH"),
     Setting("mitigations", parse.texts, [], "of an ablation: those that are in force here"),
     Setting("paper_max", parse.optional_duration, "", "worst delay in the paper"),

@@ -26,6 +26,7 @@ class Hands:
         priority: real-time priority of a hog.
         lock_bytes_per_ms: how much memory `hold_lock` has to copy for a millisecond.
         disk_fd: a file on the host's disk, or -1.
+        iothread_tid: thread of QEMU that serves the disk, or -1.
     """
 
     own_cpus: frozenset[int]
@@ -36,6 +37,7 @@ class Hands:
     priority: int = 60
     lock_bytes_per_ms: int = 0
     disk_fd: int = -1
+    iothread_tid: int = -1
 
     @property
     def qemu(self) -> Monitor:

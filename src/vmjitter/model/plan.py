@@ -134,6 +134,7 @@ class Scenario:
         vhost: wanted; used where the host has vhost-net, said in the result where not.
         knobs: names of knobs, in the order of application.
         mitigations: of an ablation, those that are in force here.
+        trace: events are recorded in it, if they are recorded in the run.
         paper_max_ns: worst delay that the paper reports for it, or None.
         host_loads: run on the host while probe and ``loads`` run in the guest.
         host_load_cpus: where those run.
@@ -154,6 +155,7 @@ class Scenario:
     host_load_cpus: LoadCpus = LoadCpus.GUEST
     inject: tuple[Injection, ...] = ()
     kernel: str = ""
+    trace: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,9 @@ class QemuTrace(StrEnum):
 
 
 class EventSet(StrEnum):
-    """How many kinds of events: those that decide a cause, or also those that add detail."""
+    """How many kinds of events: who had a CPU, what decides a cause, or also what adds detail."""
 
+    LIGHT = "light"
     LEAN = "lean"
     FULL = "full"
 

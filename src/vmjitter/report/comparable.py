@@ -360,7 +360,7 @@ _ASIDE_TOO: Final = frozenset(
     # the kernel is told by what was booted: scenarios and knobs may choose another
     {"sim.jobs", "sim.title", "sim.repeats", "sim.stall_timeout", "guest.kernel"}
 )
-_OF_SCENARIO: Final = ("where", "disk", "network", "vhost", "knobs")
+_OF_SCENARIO: Final = ("where", "disk", "network", "vhost", "knobs", "trace")
 _HOST_FACTS: Final = (
     *("cmdline", "governor", "realtime", "rt_runtime_us", "isolated", "online", "smt", "thp"),
     *("ksm", "halt_poll_ns", "clocksource"),

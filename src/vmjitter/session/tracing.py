@@ -15,7 +15,7 @@ from vmjitter.guest import layout
 from vmjitter.guest.shm import SharedMemory
 from vmjitter.loads.catalog import BESIDE_SLOT
 from vmjitter.model.plan import Where
-from vmjitter.model.trace import QemuTrace
+from vmjitter.model.trace import QemuTrace, TraceSpec
 from vmjitter.qemu.machine import QemuMachine
 from vmjitter.session.context import TrialContext
 from vmjitter.session.samples import SampleFlow
@@ -54,7 +54,7 @@ class Recorder:
 
     def __init__(self, context: TrialContext) -> None:
         self._context = context
-        self._spec = context.plan.trace
+        self._spec = context.plan.trace if context.scenario.trace else TraceSpec()
         self._record = TraceRecord()
         self._directory = context.writer.path / TRACE_DIR
         self._machine: QemuMachine | None = None

@@ -50,7 +50,8 @@ def bochs_argv(tools: Tree, configuration: Path) -> list[str]:
     """Bochs with a configuration file, without its debugger and its menu.
 
     A library of ours is preloaded.  It takes the wall clock away (native/bochs/clock.c), and mends
-    what is wrong with several CPUs in Bochs 3.0 (native/bochs/commit.c).
+    what is wrong in Bochs 3.0 with several CPUs (native/bochs/commit.c) and at the entry into a
+    guest whose interrupts are off (native/bochs/entry.c).
 
     Raises:
         MissingCapability: that library was not built.

@@ -22,6 +22,16 @@ _INTERRUPTS: Final = (
 )
 _DEVICES: Final = ("block:block_rq_issue", "block:block_rq_complete", "napi:napi_poll")
 
+HOST_LIGHT: Final = (
+    *_SCHED,
+    "sched:sched_migrate_task",
+    *("irq:irq_handler_entry", "irq:irq_handler_exit", "nmi:nmi_handler"),
+    *_DEVICES,
+    "migrate:mm_migrate_pages",
+    "vhost:*",
+)
+"""Who had a CPU, and what the disk did.  Nothing that comes with every exit or every timer."""
+
 HOST_LEAN: Final = (
     *_SCHED,
     "sched:sched_migrate_task",
@@ -44,6 +54,7 @@ HOST_DETAIL: Final = (
     *("kvm:kvm_wait_lapic_expire", "kvm:kvm_hv_timer_state"),
     *("net:net_dev_xmit", "net:netif_receive_skb"),
 )
+GUEST_LIGHT: Final = _SCHED
 GUEST_LEAN: Final = (*_SCHED, *_INTERRUPTS, "timer:hrtimer_expire_entry", *_DEVICES)
 GUEST_DETAIL: Final = (
     *("timer:hrtimer_start", "timer:hrtimer_expire_exit", "power:cpu_idle"),
@@ -51,14 +62,18 @@ GUEST_DETAIL: Final = (
 )
 
 
+_HOST: Final = {"light": HOST_LIGHT, "lean": HOST_LEAN, "full": (*HOST_LEAN, *HOST_DETAIL)}
+_GUEST: Final = {"light": GUEST_LIGHT, "lean": GUEST_LEAN, "full": (*GUEST_LEAN, *GUEST_DETAIL)}
+
+
 def host_events(events: EventSet) -> tuple[str, ...]:
     """What is wanted of the host's kernel."""
-    return HOST_LEAN if events is EventSet.LEAN else (*HOST_LEAN, *HOST_DETAIL)
+    return _HOST[events.value]
 
 
 def guest_events(events: EventSet) -> tuple[str, ...]:
     """What is wanted of the guest's kernel."""
-    return GUEST_LEAN if events is EventSet.LEAN else (*GUEST_LEAN, *GUEST_DETAIL)
+    return _GUEST[events.value]
 
 
 DISPENSABLE: Final = ("power:cpu_idle",)

@@ -58,12 +58,21 @@ class Timers:
         while self._fds:
             os.close(self._fds.pop())
 
-    def set(self, count: int, due_ns: int) -> int:
-        """Set the first ``count`` of them; returns the descriptor of the last one."""
-        spec = _Spec(0, 0, *divmod(due_ns, NS_PER_S))
-        settime, where = self._libc.timerfd_settime, ctypes.byref(spec)
-        for fd in self._fds[:count]:
-            settime(fd, _ABSOLUTE, where, None)
+    def set(self, count: int, due_ns: int, *, group: int = 0, apart_ns: int = 0) -> int:
+        """Set the first ``count`` of them; returns the descriptor of the last one.
+
+        Args:
+            count: how many.
+            due_ns: of the first ones.
+            group: so many to the same time, the next ones ``apart_ns`` later; 0: all of them.
+        """
+        settime = self._libc.timerfd_settime
+        group = group or count
+        for place in range(0, count, group):
+            spec = _Spec(0, 0, *divmod(due_ns + place // group * apart_ns, NS_PER_S))
+            where = ctypes.byref(spec)
+            for fd in self._fds[place : min(place + group, count)]:
+                settime(fd, _ABSOLUTE, where, None)
         return self._fds[count - 1]
 
 
@@ -106,12 +115,13 @@ def _go_off(hands: Hands, count: int) -> list[tuple[int, int]]:
     if time.monotonic_ns() >= due_ns:
         return []
     hands.sleep_until(due_ns)
-    while not _went_off(last):
+    while not went_off(last):
         time.sleep(1e-6)
     return [(due_ns, time.monotonic_ns())]
 
 
-def _went_off(fd: int) -> bool:
+def went_off(fd: int) -> bool:
+    """Whether a timer has come."""
     try:
         os.read(fd, 8)
     except BlockingIOError:

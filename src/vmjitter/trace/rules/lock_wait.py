@@ -24,7 +24,9 @@ RULE: Final = Rule(
     title="waited for QEMU's lock",
     side=Side.QEMU,
     needs=needs(
-        "qemu:qemu_mutex_lock host:sched_waking", "qemu:qemu_mutex_locked host:sched_switch"
+        "qemu:qemu_mutex_lock host:sched_waking",
+        "qemu:qemu_mutex_locked host:sched_switch",
+        "qemu:qemu_mutex_lock host:kvm_userspace_exit",
     ),
     find=_find,
     knobs=("iothread", "virtio-disk", "virtio-net", "vhost-net"),
