@@ -82,6 +82,7 @@ Vm = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; do nothing.")]
 
+_NOW_WIDTH: Final = 18  # of 80 columns; the explanation needs the rest
 _KEPT: Final = "kept: the vmjitter that set it still runs"
 
 
@@ -186,7 +187,7 @@ def _print_table(views: Sequence[View]) -> None:
         table = Table(box=None, pad_edge=False, title_justify="left", title_style="bold")
         table.title = f"Needs {needs}"
         table.add_column("knob", no_wrap=True)
-        table.add_column("now -> wanted", no_wrap=True)
+        table.add_column("now -> wanted", overflow="fold", max_width=_NOW_WIDTH)
         table.add_column("what it does; why not here", overflow="fold")
         for one in groups[needs]:
             name = Text(one.knob.name + (" *" if one.ours else ""))
