@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import resource
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -212,3 +213,15 @@ def test_a_directory_that_is_no_run(tmp_path: Path) -> None:
         open_results(tmp_path / "none", None)
     with pytest.raises(UsageError, match="no file of another tool"):
         open_results(tmp_path, None, "oslat")
+
+
+def test_a_full_disk_leaves_no_half_a_run(tmp_path: Path) -> None:
+    """A limit on the size of files is met like the end of a disk: in the middle of writing."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (HISTOGRAM.stat().st_size - 1, hard))
+    try:
+        with pytest.raises(DataError, match=HISTOGRAM.name):
+            store_run(tmp_path / "run", HISTOGRAM, Reading(), NO_TARGET)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import tomllib
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -130,18 +132,22 @@ def store_run(directory: Path, path: Path, reading: Reading, target: Target) -> 
 
     Raises:
         UsageError: there is something at ``directory``, ``path`` is a pipe, or see `as_run`.
-        DataError: the file cannot be read, or the directory not be written.
+        DataError: the file cannot be read, or the directory not be written; then none is left.
     """
     if path.exists() and not path.is_file():
         raise UsageError(f"{path} is no file: it cannot be kept", hint="write it to a file first")
     run = as_run(path, import_file(path, reading.format), target, period_ns=reading.period_ns)
-    writer = RunWriter.create(directory, run.info, _plan_toml(path, reading))
-    copy = writer.path / SOURCE_DIR / path.name
     content = path.read_bytes()
-    with writing(copy):
-        copy.parent.mkdir()
-        copy.write_bytes(content)
-    seal_run(directory)
+    with ExitStack() as undo:
+        if not directory.exists():
+            undo.callback(shutil.rmtree, directory, ignore_errors=True)
+        writer = RunWriter.create(directory, run.info, _plan_toml(path, reading))
+        copy = writer.path / SOURCE_DIR / path.name
+        with writing(copy):
+            copy.parent.mkdir()
+            copy.write_bytes(content)
+        seal_run(directory)
+        undo.pop_all()
     return _open_directory(directory, None)
 
 
