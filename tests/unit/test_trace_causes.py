@@ -90,6 +90,22 @@ def test_an_interrupt_that_kvm_could_not_hand_over_was_there_all_the_same() -> N
     assert abs(late.of("guest-irq-off") - MS) <= SLACK_NS
 
 
+@pytest.mark.parametrize("moved", [0, 1])
+def test_a_guest_that_was_entered_and_left_at_once_has_not_run(moved: int) -> None:
+    """A storm of interrupts: KVM enters the guest, and each time the next one is there already."""
+
+    def storm(maker: TraceMaker, at: int) -> int:
+        for _ in range(40):
+            maker.host(at + US, "kvm_entry", "vcpu 0, rip 0x81000000")
+            rip = 0x81000000 + moved
+            maker.host(at + 7 * US, "kvm_exit", f"vcpu 0 reason EXTERNAL_INTERRUPT rip 0x{rip:x}")
+            at += 10 * US
+        return at
+
+    _, late, _ = explained(three("kvm", storm))
+    assert late.main.cause == ("guest-irq-off" if moved else "kvm-exit")
+
+
 @pytest.mark.parametrize(
     ("cause", "detail"),
     [

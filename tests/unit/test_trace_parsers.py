@@ -73,9 +73,9 @@ def test_the_recorded_log_of_qemu() -> None:
 
 
 BUILT: list[tuple[str, What]] = [
-    ("kvm_entry: vcpu 0, rip 0xffffffff8 intr_info 0x0 error_code 0x0", ev.Entry()),
-    ("kvm_exit: vcpu 0 reason EPT_VIOLATION rip 0x1 info1 0x181", ev.Exit("EPT_VIOLATION")),
-    ("kvm_exit: reason HLT rip 0xffffffff8100", ev.Exit("HLT")),
+    ("kvm_entry: vcpu 0, rip 0xffffffff8 intr_info 0x0 error_code 0x0", ev.Entry(0xFFFFFFFF8)),
+    ("kvm_exit: vcpu 0 reason EPT_VIOLATION rip 0x1 info1 0x181", ev.Exit("EPT_VIOLATION", 1)),
+    ("kvm_exit: reason HLT rip 0xffffffff8100", ev.Exit("HLT", 0xFFFFFFFF8100)),
     ("kvm_userspace_exit: reason KVM_EXIT_MMIO (6)", ev.UserExit("MMIO")),
     ("kvm_userspace_exit: reason restart (10)", ev.UserExit("restart")),
     (

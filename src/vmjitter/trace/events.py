@@ -44,13 +44,16 @@ class Waking(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """``kvm_entry``: the guest runs from here on."""
+    """``kvm_entry``: the guest runs from here on, at the instruction ``rip``; -1 if not told."""
+
+    rip: int = -1
 
 
 class Exit(NamedTuple):
-    """``kvm_exit``."""
+    """``kvm_exit``, at the instruction ``rip``; -1 if not told."""
 
     reason: str
+    rip: int = -1
 
 
 class UserExit(NamedTuple):

@@ -62,6 +62,13 @@ HALTS: Final = frozenset({"HLT", "hlt", "MWAIT_INSTRUCTION", "mwait"})
 """Exit reasons with which a guest gives up its CPU (Intel's name, AMD's name)."""
 
 
+_INTERRUPTED: Final = frozenset({"EXTERNAL_INTERRUPT", "intr"})
+_NO_STEP_NS: Final = 10_000
+"""KVM records an entry before it flushes caches and enters.  If the guest is left again at the same
+instruction, for an interrupt of the host and that soon, it has not run.  After a longer time a
+loop may have come to the same instruction again."""
+
+
 def states_of(events: Iterable[Event], threads: Mapping[int, bool]) -> dict[int, Spans[State]]:
     """The states of several threads.
 
@@ -98,6 +105,7 @@ class _Machine:
         self._cpu = -1
         self._reason = ""
         self._exit_ns = -1
+        self._entered_at = -1
         self.states: list[State] = []
 
     def take(self, event: Event) -> None:
@@ -142,9 +150,10 @@ class _Machine:
 
     def _step(self, time_ns: int, what: Entry | Exit | UserExit | Woken) -> None:
         if isinstance(what, Entry):
-            self._mode, self._reason = Doing.GUEST, ""
+            self._mode, self._reason, self._entered_at = Doing.GUEST, "", what.rip
             self._begin(time_ns, Doing.GUEST)
         elif isinstance(what, Exit):
+            self._unless_it_ran(time_ns, what)
             self._mode, self._reason, self._exit_ns = Doing.KVM, what.reason, time_ns
             # With halt polling it looks for an interrupt before it sleeps: halted all the same.
             self._begin(time_ns, Doing.HALTED if what.reason in HALTS else Doing.KVM)
@@ -154,6 +163,14 @@ class _Machine:
         else:
             self._mode = Doing.KVM
             self._begin(time_ns, Doing.KVM)
+
+    def _unless_it_ran(self, time_ns: int, left: Exit) -> None:
+        """What looked like the guest was KVM on its way there and back."""
+        now = self._now
+        if now is None or now.doing is not Doing.GUEST or left.reason not in _INTERRUPTED:
+            return
+        if left.rip == self._entered_at >= 0 and time_ns - now.start <= _NO_STEP_NS:
+            self._now = now._replace(doing=Doing.KVM, reason=left.reason)
 
     def _begin(
         self,

@@ -46,6 +46,10 @@ def _waking(m: re.Match[str]) -> What:
     return Waking(int(m[2]), m[1], int(m[3]), int(m[4]))
 
 
+def _address(digits: str | None) -> int:
+    return int(digits, 16) if digits else -1
+
+
 def _begin(kind: str, prefix: str = "") -> Reader:
     return lambda m: Begin(kind, prefix + m[1], m[2])
 
@@ -74,8 +78,11 @@ _FORMATS: Final[dict[str, tuple[str, Reader]]] = {
     ),
     "sched_waking": _WAKING,
     "sched_wakeup": _WAKING,
-    "kvm_entry": (r"vcpu \d+", lambda _: Entry()),
-    "kvm_exit": (r"(?:vcpu \d+ )?reason (\S+)", lambda m: Exit(intern(m[1]))),
+    "kvm_entry": (r"vcpu \d+(?:, rip 0x([0-9a-f]+))?", lambda m: Entry(_address(m[1]))),
+    "kvm_exit": (
+        r"(?:vcpu \d+ )?reason (\S+)(?: rip 0x([0-9a-f]+))?",
+        lambda m: Exit(intern(m[1]), _address(m[2])),
+    ),
     "kvm_userspace_exit": (
         r"reason (?:KVM_EXIT_)?(\S+)",
         lambda m: UserExit(m[1]),
