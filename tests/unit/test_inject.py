@@ -335,3 +335,14 @@ def _until(condition: object, limit_s: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < end_s, "it did not come"
         time.sleep(0.01)
+
+
+def test_the_time_of_a_storm_holds_the_exits_that_it_causes_but_not_their_name() -> None:
+    rows = [Row(0, "interrupt-storm", 0, MS)]
+    shares = {"host-irq": 600_000, "kvm-exit": 390_000, "unexplained": 10_000}
+    verdict = judge((0, MS), shares, rows)
+    assert verdict is not None
+    assert (verdict.named_rightly, verdict.time_right, verdict.error_ns) == (True, True, -10_000)
+    verdict = judge((0, MS), {"host-irq": 390_000, "kvm-exit": 610_000}, rows)
+    assert verdict is not None
+    assert not verdict.named_rightly

@@ -98,7 +98,8 @@ def judge(window: Interval, causes: Mapping[str, int], rows: Iterable[Row]) -> V
     named = max(causes, key=lambda cause: (causes[cause], cause))
     allowed_ns = max(TOLERANCE_NS, round(TOLERANCE_SHARE * truth[first].most))
     fitting = {kind for kind in order if truth[kind].most + allowed_ns >= truth[first].least}
-    found_ns = sum(causes.get(cause, 0) for cause in KINDS[first].causes)
+    kind = KINDS[first]
+    found_ns = sum(causes.get(cause, 0) for cause in kind.causes | kind.beside)
     return Verdict(
         label=" + ".join(_mattered(order, truth, latency_ns)),
         named=named,

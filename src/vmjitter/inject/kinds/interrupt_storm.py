@@ -9,6 +9,7 @@ meanwhile in the same interrupt, three times over, and then leaves the timers al
 that took (``hrtimer_interrupt``, "hang", in the kernel's kernel/time/hrtimer.c).
 
 How much of the time the interrupts have is not known from outside: what is logged is the storm.
+Each of them takes the virtual CPU out of the guest, so KVM's part of it belongs to it.
 """
 
 from __future__ import annotations
@@ -78,6 +79,7 @@ KIND: Final = Kind(
     what="short timer interrupts every 20 us on the virtual CPU's CPU",
     length_ns=2 * NS_PER_MS,
     causes=frozenset({"host-irq"}),
+    beside=frozenset({"kvm-exit"}),
     inject=_inject,
     prepare=_prepare,
 )

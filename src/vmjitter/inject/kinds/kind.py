@@ -23,6 +23,7 @@ class Kind:
         what: what it does, a few words.
         length_ns: unless another is asked for.
         causes: what `explain` may rightly call it, the names of its rules.
+        beside: causes that come with it and whose time belongs to it, though neither is its name.
         inject: does it, and returns when the call is over; None if something in the guest does it.
         prepare: before the probe starts, for each length that is asked for.
         in_guest: a shell script for the guest, run before the probe starts, with the length and the
@@ -33,6 +34,7 @@ class Kind:
     what: str
     length_ns: int
     causes: frozenset[str]
+    beside: frozenset[str] = frozenset()
     inject: Callable[[Hands, int], Done] | None = None
     prepare: Callable[[Hands, int], None] = _nothing
     in_guest: str = ""
