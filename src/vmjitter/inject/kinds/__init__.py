@@ -13,6 +13,7 @@ from vmjitter.inject.kinds import (
     iothread,
     lock,
     starved,
+    swap_in,
     two,
 )
 from vmjitter.inject.kinds.kind import Kind
@@ -29,5 +30,6 @@ KINDS: Final[dict[str, Kind]] = {
         disk,
         two,
         guest_irq_off,
+        swap_in,
     )
 }
