@@ -69,7 +69,9 @@ def _draw_cells(axes: Axes, cells: Sequence[CellResult]) -> None:
         axes.plot([cell.least_ns, cell.most_ns], [place, place], color=_BLUE, linewidth=1.2)
         axes.plot([cell.max_ns], [place], "o", color=_BLUE, markersize=4)
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+    low, high = axes.get_xlim()
+    subs = (1.0, 3.0) if high / low > 30 else (1.0, 2.0, 3.0, 5.0)
+    axes.xaxis.set_major_locator(LogLocator(subs=subs))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_ns(round(value))))
     axes.xaxis.set_minor_formatter(NullFormatter())
     names = [", ".join(cell.mitigations) or "none of them" for cell in ordered]
