@@ -235,7 +235,7 @@ def test_the_shell_on_a_terminal() -> None:
         while b"# " not in seen:
             seen += terminal.read(4096)
         terminal.write(b"echo $((6 * 7)) in $(hostname); exit 3\n")
-        # the end of a terminal is an error, and comes only after all that was written to it (pty(7))
+        # the end of a terminal is an error; it comes after all that was written (pty(7))
         with suppress(OSError):
             while True:
                 seen += terminal.read(4096)

@@ -26,6 +26,7 @@ class Machine:
         self.temporary.mkdir()
         self.written: list[tuple[int, bytes]] = []
         self.pumped = 0
+        self.shown: set[int] = set()
         self._patch = monkeypatch
 
     def _fake(self, steps: Sequence[Step]) -> FakeSimulator:
@@ -50,8 +51,9 @@ class Machine:
     def shell(self, *steps: Step) -> tuple[FakeSimulator, int]:
         simulator = self._fake(steps)
 
-        def pump() -> None:
+        def pump() -> bool:
             self.pumped += 1
+            return self.pumped in self.shown
 
         terminal, size = Path("/dev/pts/7"), (24, 80)
         try:
@@ -101,10 +103,22 @@ def test_a_lost_host_is_not_repeated(here: Machine) -> None:
         here.execute(_said(1, b"a"), SimulationLost("gone"))
 
 
+def test_what_a_shell_wrote_last_is_shown(here: Machine) -> None:
+    here.shown = {1, 2, 3}
+    assert here.shell(end_record(0))[1] == 0
+    assert here.pumped == 4
+
+
+def test_a_flood_after_the_end_of_the_shell_does_not_last(here: Machine) -> None:
+    here.shown = set(range(10_000))
+    assert here.shell(end_record(0))[1] == 0
+    assert 100 < here.pumped < 1000
+
+
 def test_a_shell_has_the_terminal_and_its_size(here: Machine) -> None:
     simulator, status = here.shell(Record(kind=TICK), Record(kind=TICK), end_record(5))
     assert status == 5
-    assert here.pumped == 2
+    assert here.pumped == 3
     (job,) = simulator.jobs_of("")
     assert job.request.kind == SHELL
     assert json.loads(job.files[REQUEST_FILE]) == {"rows": 24, "columns": 80}

@@ -75,7 +75,7 @@ def test_what_the_console_shows_is_seen_byte_for_byte(user: User) -> None:
     with user.console() as console:
         other = os.open(console.device, os.O_RDWR | os.O_NOCTTY)
         os.write(other, b"hello\n\x1b[1m")
-        console.pump()
+        assert console.pump()
         assert user.sees() == b"hello\n\x1b[1m"
         os.close(other)
 
@@ -110,5 +110,5 @@ def _descriptors() -> set[str]:
 def test_a_wait_without_anything_is_short(user: User) -> None:
     with user.console() as console:
         began = time.monotonic()
-        console.pump()
+        assert not console.pump()
         assert time.monotonic() - began < 5

@@ -102,7 +102,10 @@ def _shell(_tape: TapeWriter) -> int:
     size = _request()
     rows, columns = str(size["rows"]), str(size["columns"])
     process.run(["stty", "-F", _CONSOLE, "rows", rows, "cols", columns])
-    script = f"exec <{_CONSOLE} >{_CONSOLE} 2>&1; exec setsid -c sh -l"
+    # The end of a session hangs up its terminal, which throws away what was not sent yet
+    # (uart_hangup in drivers/tty/serial/serial_core.c); stty waits for that to be sent.
+    session = "sh -l; status=$?; stty sane; exit $status"
+    script = f"exec <{_CONSOLE} >{_CONSOLE} 2>&1; exec setsid -c sh -c '{session}'"
     return process.run(["sh", "-c", script]).status
 
 

@@ -18,6 +18,7 @@ from vmjitter.sim.host import Job, SimulatedHost
 from vmjitter.sim.tape import END, Record
 
 _LOOK_S: Final = 0.1
+_LAST_READS: Final = 256
 _OUTPUT_BYTES: Final = 1 << 30
 
 
@@ -48,7 +49,7 @@ def execute(
         files={**(files or {}), **request},
         result_bytes=_OUTPUT_BYTES,
     )
-    return _follow(build, spec, job, output, lambda: None)
+    return _follow(build, spec, job, output, lambda: False)
 
 
 def shell(
@@ -56,7 +57,7 @@ def shell(
     spec: SimSpec,
     terminal: Path,
     size: tuple[int, int],
-    pump: Callable[[], None],
+    pump: Callable[[], bool],
 ) -> int:
     """Boot a simulated host with a shell on its console, until the shell ends.
 
@@ -65,7 +66,7 @@ def shell(
         spec: the machine.
         terminal: device of a pseudo-terminal, whose other end is with the user.
         size: rows and columns of the user's terminal.
-        pump: called again and again; it moves what is typed and shown.
+        pump: called again and again; it moves what is typed and shown; true if any was shown.
 
     Raises:
         SimulationLost: the simulated host ended before the shell did.
@@ -81,7 +82,7 @@ def _follow(
     spec: SimSpec,
     job: Job,
     output: Callable[[int, bytes], None],
-    pump: Callable[[], None],
+    pump: Callable[[], bool],
 ) -> int:
     with (
         scratch_directory(Path(gettempdir()), "vmjitter-sim-") as directory,
@@ -92,9 +93,17 @@ def _follow(
                 if record.kind == OUTPUT:
                     output(record.integer("fd"), record.payload)
                 elif record.kind == END:
+                    _show_last(pump)
                     return _status(record)
             pump()
             select.select([host], [], [], _LOOK_S if job.console is None else 0)
+
+
+def _show_last(pump: Callable[[], bool]) -> None:
+    """What a shell wrote last comes by another way than its end; a program it left may go on."""
+    for _ in range(_LAST_READS):
+        if not pump():
+            return
 
 
 def _status(record: Record) -> int:

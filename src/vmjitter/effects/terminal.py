@@ -33,8 +33,11 @@ class Console:
     size: tuple[int, int]
     master_fd: int
 
-    def pump(self) -> None:
+    def pump(self) -> bool:
         """Move what is typed and shown; wait up to a tenth of a second for some.
+
+        Returns:
+            Whether anything was shown.
 
         Raises:
             KeyboardInterrupt: the user typed `ESCAPE`.
@@ -47,6 +50,7 @@ class Console:
             if ESCAPE in typed:
                 raise KeyboardInterrupt
             _write(self.master_fd, typed)
+        return self.master_fd in readable
 
 
 @contextmanager
