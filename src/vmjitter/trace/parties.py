@@ -46,7 +46,7 @@ CONTENTION: Final = frozenset({Party.LOCK, Party.QEMU_THREADS, Party.HOST})
 """What is not the device's own cost, but that of sharing the host."""
 
 _BY_CAUSE: Final[Mapping[str, Party]] = MappingProxyType(
-    {"lock-wait": Party.LOCK, "starved": Party.HOST, UNEXPLAINED: Party.UNEXPLAINED}
+    {"lock-wait": Party.LOCK, UNEXPLAINED: Party.UNEXPLAINED}
 )
 _BY_SIDE: Final[Mapping[Side, Party]] = MappingProxyType(
     {
