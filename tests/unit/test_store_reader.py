@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import tempfile
 from pathlib import Path
 
@@ -107,6 +108,18 @@ def test_a_stream_may_end_at_any_byte(cut: int) -> None:
         assert len(samples.tsc) == whole
     complete = cut >= 64 and (cut - 64) % 16 == 0
     assert bool(notes) is not complete
+
+
+def test_a_tail_of_zeros_was_never_measured(tmp_path: Path) -> None:
+    """As after a power failure; a wake-up without latency before it stays."""
+    file, notes = tmp_path / "samples.raw", list[str]()
+    rows = [(1, 77), (0, 78), (0, 0), (0, 0), (0, 0)]
+    body = b"".join(struct.pack("<qQ", *row) for row in rows)
+    file.write_bytes(header_bytes(loops=9) + body)
+    assert read_raw_samples(file, notes).latency_ns.tolist() == [1, 0]
+    assert notes == [f"{file} ends in 3 empty records: they are left out"]
+    file.write_bytes(header_bytes(loops=9) + struct.pack("<qQqQ", 1, 0, 0, 0))  # no such counter
+    assert read_raw_samples(file, []).latency_ns.tolist() == [1, 0]
 
 
 @pytest.mark.parametrize(

@@ -177,7 +177,7 @@ def read_samples(trial: Path, notes: list[str]) -> Samples:
 
 
 def read_raw_samples(file: Path, notes: list[str]) -> SampleArrays:
-    """Map a raw stream into memory; a record that was cut off at the end is left out.
+    """Map a raw stream into memory; what was cut off or never written at the end is left out.
 
     Raises:
         DataError: it cannot be read, or is not such a stream.
@@ -193,7 +193,7 @@ def read_raw_samples(file: Path, notes: list[str]) -> SampleArrays:
         count, rest = divmod(size - _HEADER_BYTES, RECORD_BYTES)
         if rest:
             notes.append(f"{file} ends within a record: its last {rest} bytes are left out")
-        records = _map_records(file, count)
+        records = _without_empty_tail(_map_records(file, count), file, notes)
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror}", hint=_DAMAGED) from error
     return SampleArrays(
@@ -219,6 +219,21 @@ def _header(data: bytes, file: Path) -> StreamHeader:
     if (header.header_bytes, header.record_bytes) != (_HEADER_BYTES, RECORD_BYTES):
         raise DataError(f"{file} has a header with wrong sizes", hint=_DAMAGED)
     return header
+
+
+def _without_empty_tail(
+    records: NDArray[np.void], file: Path, notes: list[str]
+) -> NDArray[np.void]:
+    """A file system may lengthen a file before it writes to it: after a power failure, zeros.
+
+    Where there is a time stamp counter, a record of the probe is never all zeros.
+    """
+    latency, tsc = records["latency_ns"], records["tsc"]
+    if not len(records) or not tsc[0] or tsc[-1] or latency[-1]:
+        return records
+    end = int(np.flatnonzero((tsc != 0) | (latency != 0))[-1]) + 1
+    notes.append(f"{file} ends in {len(records) - end} empty records: they are left out")
+    return records[:end]
 
 
 def _map_records(file: Path, count: int) -> NDArray[np.void]:
